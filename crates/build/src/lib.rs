@@ -1,0 +1,1 @@
+//! Sources, operations, cache and exporters, put together into a build

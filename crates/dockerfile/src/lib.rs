@@ -1,0 +1,1 @@
+//! Dockerfile text to a typed tree with spans, and from there to the build graph

@@ -1,0 +1,1 @@
+//! Containers, networks and volumes as users manage them

@@ -1,0 +1,1 @@
+//! The build graph: operations, vertices, edges, definitions and their digests

@@ -1,0 +1,1 @@
+//! Images in and out of the store: pull, load, save, pack, unpack

@@ -1,0 +1,1 @@
+//! The nouns of OCI: digests, references, platforms, descriptors, manifests, image configs

@@ -1,0 +1,1 @@
+//! An OCI runtime: namespaces, mounts, seccomp, capabilities, terminals

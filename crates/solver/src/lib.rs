@@ -1,0 +1,1 @@
+//! What runs, when, and once: a pure scheduler and the loop that drives it

@@ -1,0 +1,1 @@
+//! All state on disk: blobs, layers, look-ups across layers, cache records, images, leases

@@ -1,0 +1,1 @@
+//! What whole-program tests share: the binary under test, fixtures, hygiene checks.
