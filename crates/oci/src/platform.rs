@@ -1,0 +1,174 @@
+//! Platforms, `os/architecture[/variant]`, in the spelling of Go's GOOS and GOARCH.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An operating system and a processor architecture (OCI image index specification, "platform").
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    /// The architecture, such as `amd64` or `arm64`.
+    pub architecture: String,
+    /// The operating system, such as `linux`.
+    pub os: String,
+    /// The version of the operating system; Windows only.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// Features of the operating system that an image needs; Windows only.
+    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
+    /// The architecture's variant, such as `v7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// Why a text is no platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a platform: expected os[/architecture[/variant]] such as linux/amd64")]
+pub struct PlatformError {
+    /// The text as given.
+    pub text: String,
+}
+
+impl Platform {
+    /// A platform without variant.
+    pub fn new(os: &str, architecture: &str) -> Self {
+        Platform {
+            architecture: architecture.into(),
+            os: os.into(),
+            os_version: None,
+            os_features: Vec::new(),
+            variant: None,
+        }
+    }
+
+    /// The platform that this program was compiled for.
+    pub fn host() -> Self {
+        let architecture = std::env::consts::ARCH;
+        normalize("linux", if architecture == "x86" { "386" } else { architecture }, "")
+    }
+
+    /// Whether an image for `other` runs where `self` is asked for: equal, or an older variant of the
+    /// same 32-bit ARM (`linux/arm/v7` runs `linux/arm/v6`).
+    pub fn accepts(&self, other: &Platform) -> bool {
+        if self.os != other.os || self.architecture != other.architecture {
+            return false;
+        }
+        let (mine, theirs) = (self.effective_variant(), other.effective_variant());
+        mine == theirs || (self.architecture == "arm" && theirs <= mine)
+    }
+
+    fn effective_variant(&self) -> &str {
+        match (self.architecture.as_str(), self.variant.as_deref().unwrap_or("")) {
+            ("arm", "") => "v7",
+            ("arm64", "") => "v8",
+            ("amd64", "v1") => "",
+            (_, variant) => variant,
+        }
+    }
+}
+
+fn normalize(os: &str, architecture: &str, variant: &str) -> Platform {
+    let os = match os.to_ascii_lowercase().as_str() {
+        "macos" => "darwin".to_owned(),
+        other => other.to_owned(),
+    };
+    let architecture = architecture.to_ascii_lowercase();
+    let variant = variant.to_ascii_lowercase();
+    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64", ""),
+        ("x86_64" | "x86-64" | "amd64", other) => ("amd64", other),
+        ("i386", _) => ("386", ""),
+        ("aarch64" | "arm64", "8" | "v8" | "") => ("arm64", ""),
+        ("aarch64" | "arm64", other) => ("arm64", other),
+        ("armhf", _) => ("arm", "v7"),
+        ("armel", _) => ("arm", "v6"),
+        ("arm", "" | "7") => ("arm", "v7"),
+        ("arm", "5") => ("arm", "v5"),
+        ("arm", "6") => ("arm", "v6"),
+        ("arm", "8") => ("arm", "v8"),
+        ("powerpc64le", other) => ("ppc64le", other),
+        (same, other) => (same, other),
+    };
+    let mut platform = Platform::new(&os, architecture);
+    platform.variant = Some(variant.to_owned()).filter(|v| !v.is_empty());
+    platform
+}
+
+fn is_os(text: &str) -> bool {
+    matches!(
+        text.to_ascii_lowercase().as_str(),
+        "linux" | "windows" | "darwin" | "macos" | "freebsd" | "netbsd" | "openbsd" | "wasip1"
+    )
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let host = Platform::host();
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(|p| is_word(p)) {
+            return Err(PlatformError { text: text.into() });
+        }
+        match parts[..] {
+            [os] if is_os(os) => Ok(normalize(os, &host.architecture, host.variant.as_deref().unwrap_or(""))),
+            [architecture] => {
+                let platform = normalize("linux", architecture, "");
+                let known = [
+                    "amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le", "mips64", "loong64",
+                    "wasm",
+                ];
+                known
+                    .contains(&platform.architecture.as_str())
+                    .then_some(platform)
+                    .ok_or(PlatformError { text: text.into() })
+            }
+            [os, architecture] => Ok(normalize(os, architecture, "")),
+            [os, architecture, variant] => Ok(normalize(os, architecture, variant)),
+            _ => Err(PlatformError { text: text.into() }),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_are_normalised() {
+        let check = |text: &str, want: &str| assert_eq!(text.parse::<Platform>().unwrap().to_string(), want);
+        check("linux/x86_64", "linux/amd64");
+        check("linux/aarch64", "linux/arm64");
+        check("linux/arm64/v8", "linux/arm64");
+        check("linux/arm", "linux/arm/v7");
+        check("Linux/ARM/v6", "linux/arm/v6");
+        check("arm64", "linux/arm64");
+        assert!("".parse::<Platform>().is_err());
+        assert!("linux//amd64".parse::<Platform>().is_err());
+        assert!("nosuch".parse::<Platform>().is_err());
+    }
+
+    #[test]
+    fn a_newer_arm_runs_images_for_an_older_one() {
+        let platform = |text: &str| text.parse::<Platform>().unwrap();
+        assert!(platform("linux/arm/v7").accepts(&platform("linux/arm/v6")));
+        assert!(!platform("linux/arm/v6").accepts(&platform("linux/arm/v7")));
+        assert!(!platform("linux/amd64").accepts(&platform("linux/arm64")));
+    }
+}
