@@ -93,7 +93,7 @@ pub enum ManifestOrIndex {
     /// The manifest of one image.
     Manifest(Box<Manifest>),
     /// A list of manifests.
-    Index(Index),
+    Index(Box<Index>),
 }
 
 impl ManifestOrIndex {
@@ -109,7 +109,7 @@ impl ManifestOrIndex {
         }
         let members: Members = serde_json::from_slice(raw)?;
         if members.manifests.is_some() && members.config.is_none() {
-            return serde_json::from_slice(raw).map(ManifestOrIndex::Index);
+            return serde_json::from_slice(raw).map(|index| ManifestOrIndex::Index(Box::new(index)));
         }
         serde_json::from_slice(raw).map(|manifest| ManifestOrIndex::Manifest(Box::new(manifest)))
     }

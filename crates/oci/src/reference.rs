@@ -55,6 +55,9 @@ impl Reference {
 
     /// `domain/path`.
     pub fn name(&self) -> String {
+        if self.domain.is_empty() {
+            return self.path.clone();
+        }
         format!("{}/{}", self.domain, self.path)
     }
 
@@ -143,14 +146,15 @@ impl FromStr for Reference {
             Some((path, tag)) => (path, Some(tag)),
             None => (rest, None),
         };
-        if !is_domain(&domain) || !is_path(path) || !tag.is_none_or(is_tag) {
+        if !tag.is_none_or(is_tag) {
             return Err(ReferenceError::Format);
         }
+        let (domain, path) = checked_name(domain, path).ok_or(ReferenceError::Format)?;
         if path.len() > PATH_LIMIT {
             return Err(ReferenceError::TooLong);
         }
         let digest = digest.map(str::parse).transpose()?;
-        Ok(Reference { domain, path: path.into(), tag: tag.map(Into::into), digest })
+        Ok(Reference { domain, path, tag: tag.map(Into::into), digest })
     }
 }
 
@@ -167,6 +171,19 @@ fn split_domain(text: &str) -> (String, String) {
         return (domain.into(), format!("{OFFICIAL_PREFIX}{remainder}"));
     }
     (domain.into(), remainder.into())
+}
+
+/// The domain and the path where both are well formed. A first component such as `a_b.c` looks like a host
+/// but is none: Docker then takes all of it for a path of no domain.
+fn checked_name(domain: String, path: &str) -> Option<(String, String)> {
+    if !is_path(path) {
+        return None;
+    }
+    if is_domain(&domain) {
+        return Some((domain, path.to_owned()));
+    }
+    let whole = format!("{domain}/{path}");
+    is_path(&whole).then_some((String::new(), whole))
 }
 
 fn is_domain(text: &str) -> bool {
