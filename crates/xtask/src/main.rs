@@ -1,3 +1,43 @@
-//! The projects own chores.
+//! The project's own chores: `cargo xtask demo|test|fixtures|bench`.
+//! Knows kiln only as a program that it builds and starts.
 
-fn main() {}
+mod command;
+mod fixtures;
+mod layer_difference;
+mod layout;
+mod packages;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  demo           build an example, change a file, build again, run it
+  test [--full]  everything that must hold before a change goes in; --full with the large counts
+  fixtures       assemble the base images' stand-ins under target/fixtures (once)
+  bench          kiln beside plain tools, as ratios of one run
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["fixtures"] => fixtures::assemble().map(drop),
+        ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Writes an OCI image layout directory: layers, config, manifest, index.
+//! Knows nothing of kiln's own writer, so that a fault there does not hide in the fixtures.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What an image's config says besides its layers.
+pub(crate) struct About<'a> {
+    /// Full name, such as `docker.io/library/busybox:latest`.
+    pub(crate) name: &'a str,
+    /// Default command.
+    pub(crate) command: &'a str,
+    /// Environment besides `PATH`, each `NAME=value`.
+    pub(crate) environment: &'a [&'a str],
+    /// RFC 3339; the same for every assembly, so that the same packages give the same digests.
+    pub(crate) created: &'a str,
+}
+
+/// Writes a layout of one image with these uncompressed tars as layers, bottom first, into the empty directory `dir`.
+pub(crate) fn write(dir: &Path, about: &About<'_>, layers: &[PathBuf]) -> io::Result<()> {
+    let blobs = dir.join("blobs/sha256");
+    fs::create_dir_all(&blobs)?;
+    let mut descriptors = Vec::new();
+    let mut diff_ids = Vec::new();
+    let mut history = Vec::new();
+    for tar in layers {
+        let (descriptor, diff_id) = add_layer(&blobs, tar)?;
+        descriptors.push(descriptor);
+        diff_ids.push(diff_id);
+        history.push(json!({"created": about.created, "created_by": "assembled from Debian packages"}));
+    }
+    let environment: Vec<&str> =
+        std::iter::once(PATH).chain(about.environment.iter().copied()).collect();
+    let config = json!({
+        "created": about.created,
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Env": environment, "Cmd": [about.command]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    });
+    let config = add_json(&blobs, &config, "application/vnd.oci.image.config.v1+json")?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config,
+        "layers": descriptors,
+    });
+    let mut manifest = add_json(&blobs, &manifest, "application/vnd.oci.image.manifest.v1+json")?;
+    let tag = about.name.rsplit(':').next().unwrap_or("latest");
+    manifest["annotations"] = json!({
+        "io.containerd.image.name": about.name,
+        "org.opencontainers.image.ref.name": tag,
+    });
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [manifest],
+    });
+    fs::write(dir.join("index.json"), index.to_string())?;
+    fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn add_json(blobs: &Path, value: &Value, media_type: &str) -> io::Result<Value> {
+    let bytes = value.to_string();
+    let digest = hex(&Sha256::digest(&bytes));
+    fs::write(blobs.join(&digest), &bytes)?;
+    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()}))
+}
+
+/// Compresses a tar into the blobs; returns its descriptor and its diff id.
+fn add_layer(blobs: &Path, tar: &Path) -> io::Result<(Value, String)> {
+    let unfinished = blobs.join("unfinished");
+    let mut from = BufReader::with_capacity(1 << 18, File::open(tar)?);
+    let file = Hashed::new(BufWriter::new(File::create(&unfinished)?));
+    let mut into = Hashed::new(GzEncoder::new(file, Compression::fast()));
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let n = from.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        into.write_all(&buffer[..n])?;
+    }
+    let diff_id = hex(&into.hash.finalize());
+    let mut compressed = into.inner.finish()?;
+    compressed.flush()?;
+    let digest = hex(&compressed.hash.finalize());
+    fs::rename(&unfinished, blobs.join(&digest))?;
+    let descriptor = json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "digest": format!("sha256:{digest}"),
+        "size": compressed.written,
+    });
+    Ok((descriptor, format!("sha256:{diff_id}")))
+}
+
+/// Hashes and counts what passes through to `inner`.
+struct Hashed<W> {
+    inner: W,
+    hash: Sha256,
+    written: u64,
+}
+
+impl<W> Hashed<W> {
+    fn new(inner: W) -> Self {
+        Hashed { inner, hash: Sha256::new(), written: 0 }
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        self.written += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
