@@ -1,1 +1,26 @@
-//! An OCI runtime: namespaces, mounts, seccomp, capabilities, terminals
+//! An OCI runtime of kiln's own: namespaces, mounts, seccomp, capabilities, terminals.
+//!
+//! [`start`] runs the same binary once more as a single-threaded *helper*, which makes the
+//! namespaces, watches the container and cleans up after it. The binary's `main` therefore begins
+//! with [`helper::run_if_asked`] and then [`rootless::enter`].
+//!
+//! This crate does not know images, layers' contents, user names or tokio.
+
+pub mod helper;
+pub mod rootless;
+pub mod spec;
+
+mod container;
+mod error;
+mod launch;
+mod start;
+mod tier;
+
+pub use container::{Container, Exit, Note, Signaller, Status, Terminal, WaitError};
+pub use error::{Errno, StartError};
+pub use launch::{BindSource, Launch, Mount, MountKind, MountPoints, Overlay, Rootfs, Seccomp, Stdio};
+pub use start::start;
+pub use tier::{Ids, Rootless, Tier};
+
+/// The types of the OCI runtime specification that [`Launch`] takes.
+pub use oci_spec::runtime as oci;
