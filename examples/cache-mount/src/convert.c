@@ -1,0 +1,6 @@
+#include "convert.h"
+
+int fahrenheit(int celsius)
+{
+    return celsius * 9 / 5 + 32;
+}

@@ -1,0 +1,2 @@
+/* Whole degrees, rounded towards zero. */
+int fahrenheit(int celsius);
