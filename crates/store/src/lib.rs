@@ -1,1 +1,59 @@
-//! All state on disk: blobs, layers, look-ups across layers, cache records, images, leases
+//! All state on disk: blobs, layers, look-ups across layers, cache records, images, leases.
+//!
+//! ```text
+//! root/
+//! ├── version                 format number, and root or rootless
+//! ├── blobs/<algorithm>/<hex> content-addressed: configs, manifests, compressed layers
+//! ├── layers/<n>/fs/ + index  one directory per layer, as overlayfs wants it; immutable once committed
+//! ├── db.sqlite               images, layers, records, leases, containers (WAL)
+//! ├── cache-mounts/<hash>/    directories of RUN --mount=type=cache
+//! ├── containers/<id>/        what a container keeps on disk
+//! ├── contexts/<hash>         digests of context files by inode, per context
+//! ├── logs/<build>/<step>.log
+//! └── locks   tmp/<session>/  what a crash leaves is only ever in tmp/
+//! ```
+//!
+//! Everything is plain blocking code. The store knows no network, no Dockerfiles, no processes.
+
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod blobs;
+mod cache_mounts;
+mod containers;
+mod error;
+mod images;
+mod index;
+mod layers;
+mod leases;
+mod locks;
+mod logs;
+mod metadata;
+mod prune;
+mod records;
+mod resolutions;
+mod staged;
+mod stat_cache;
+mod store;
+mod union;
+mod writer;
+
+pub use blobs::{Blob, BlobReader, BlobWriter, Blobs};
+pub use cache_mounts::CacheMounts;
+pub use containers::{Container, Containers, NewContainer};
+pub use error::{Error, Result};
+pub use images::{Image, ImageLayer, Images, NewImage};
+pub use index::{Entry, Index};
+pub use layers::{ContentId, Layer, LayerId, Layers};
+pub use leases::Leases;
+pub use locks::{LockGuard, LockKey, Locks, Sharing};
+pub use logs::{LogWriter, Logs};
+pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
+pub use prune::{Freed, Prune, Usage};
+pub use records::{Input, Key, NewRecord, Record, Records};
+pub use resolutions::{Resolution, Resolutions};
+pub use staged::StagedLayer;
+pub use stat_cache::{FileStamp, StatCache};
+pub use store::{Mode, Settling, Store};
+pub use union::{Found, Resolved, Union};
+pub use writer::{FileWriter, Hashing, LayerWriter, Written};

@@ -1,0 +1,218 @@
+//! What can go wrong in the store, with the path, digest or id it is about and a hint where one helps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kiln_oci::Digest;
+
+use crate::layers::LayerId;
+
+/// The store's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that an operation of the store can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call on a file failed.
+    #[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
+    Io {
+        /// What was tried, as a verb: "create", "rename".
+        action: &'static str,
+        /// The file it was tried on.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The metadata database refused something.
+    #[error("the store's database {} failed: {source}", path.display())]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// The store was written by a later version of kiln.
+    #[error("the store {} has format {found}, this kiln knows formats up to {known}; use a newer kiln, or another KILN_ROOT", path.display())]
+    NewerFormat {
+        /// The store's directory.
+        path: PathBuf,
+        /// The format found on disk.
+        found: u32,
+        /// The newest format that this program reads.
+        known: u32,
+    },
+    /// The store's `version` file makes no sense.
+    #[error("{} is not the version file of a kiln store (it says {found:?}); is KILN_ROOT right?", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        found: String,
+    },
+    /// A root store was opened rootless or the other way round.
+    #[error("the store {} belongs to {found} and cannot be used {wanted}: layers are spelt differently; choose another KILN_ROOT", path.display())]
+    OtherMode {
+        /// The store's directory.
+        path: PathBuf,
+        /// What its version file says.
+        found: &'static str,
+        /// What the caller asked for.
+        wanted: &'static str,
+    },
+    /// A path cannot name an entry of a layer.
+    #[error("the path {path:?} cannot be used in a layer: {reason}")]
+    BadPath {
+        /// The path as given, lossily.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Too many symbolic links on the way to a path.
+    #[error("too many symbolic links while resolving {path:?}")]
+    SymlinkLoop {
+        /// The path that was being resolved, lossily.
+        path: String,
+    },
+    /// A layer's index cannot be read.
+    #[error("the layer index {} is damaged: {what}", path.display())]
+    DamagedIndex {
+        /// The index file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file of a layer is not what the index says.
+    #[error("layer {layer} is damaged at {path:?}: {what}")]
+    DamagedLayer {
+        /// The layer.
+        layer: LayerId,
+        /// The entry, lossily.
+        path: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// An overlay upper directory holds a form that must not become a layer.
+    #[error("{} cannot become a layer: it has the xattr {xattr}, which refers to other directories", path.display())]
+    RefusedUpper {
+        /// The entry in the upper directory.
+        path: PathBuf,
+        /// The xattr's full name.
+        xattr: String,
+    },
+    /// Bytes do not have the digest they were promised to have.
+    #[error("digest mismatch: expected {expected}, the bytes have {actual}")]
+    DigestMismatch {
+        /// What was promised.
+        expected: Digest,
+        /// What was found.
+        actual: Digest,
+    },
+    /// A blob's file has another size than its row.
+    #[error("the blob {digest} is damaged: {found} bytes instead of {expected}")]
+    DamagedBlob {
+        /// The blob.
+        digest: Digest,
+        /// Bytes recorded.
+        expected: u64,
+        /// Bytes found.
+        found: u64,
+    },
+    /// No such blob.
+    #[error("the store does not hold the blob {0}")]
+    MissingBlob(Digest),
+    /// No such layer.
+    #[error("the store does not hold layer {0}")]
+    MissingLayer(LayerId),
+    /// No such entry in a layer or union.
+    #[error("no such file or directory: {path:?}")]
+    MissingEntry {
+        /// The path, lossily.
+        path: String,
+    },
+    /// The entry is of another kind than the operation needs.
+    #[error("{path:?} is not {wanted}")]
+    WrongKind {
+        /// The path, lossily.
+        path: String,
+        /// What was needed: "a regular file".
+        wanted: &'static str,
+    },
+    /// A file is larger than the caller allows.
+    #[error("{path:?} is {size} bytes long, more than the {limit} allowed here")]
+    TooLarge {
+        /// The path, lossily.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The allowed size in bytes.
+        limit: u64,
+    },
+    /// An id prefix fits several things.
+    #[error("{prefix:?} is ambiguous: it fits {count} {what}")]
+    Ambiguous {
+        /// The prefix as given.
+        prefix: String,
+        /// How many it fits.
+        count: usize,
+        /// What they are: "images", "containers".
+        what: &'static str,
+    },
+    /// The name is taken.
+    #[error("the name {name:?} is already used by container {by}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        by: String,
+    },
+    /// No such container.
+    #[error("no such container: {0}")]
+    MissingContainer(String),
+    /// No such image.
+    #[error("no such image: {0}")]
+    MissingImage(String),
+    /// A container uses the image.
+    #[error("image {image} is used by container {container}")]
+    ImageInUse {
+        /// The image's id.
+        image: Digest,
+        /// One container that uses it.
+        container: String,
+    },
+    /// A wait was given up because the caller said so.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// Wraps what the kernel said about `path`.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.into(), source: source.into() }
+    }
+}
+
+/// Adds the path to a kernel's answer.
+pub(crate) trait At<T> {
+    /// Names what was tried, and on which file.
+    fn at(self, action: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::io(action, path, source))
+    }
+}
+
+/// A layer path for a message.
+pub(crate) fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; `kiln system prune` frees what nobody needs",
+        io::ErrorKind::ReadOnlyFilesystem => "; set KILN_ROOT to a directory that can be written",
+        io::ErrorKind::PermissionDenied => "; does the store belong to another user? KILN_ROOT chooses another place",
+        _ => "",
+    }
+}
