@@ -1,1 +1,7 @@
-//! Images in and out of the store: pull, load, save, pack, unpack
+//! Images in and out of the store: pull, load, save, pack, unpack.
+//!
+//! This crate turns layers into tar archives and compressed blobs and back, and images into the
+//! formats in which they travel. It does not know Dockerfiles, containers or how progress is shown.
+
+pub mod compression;
+pub mod tar;

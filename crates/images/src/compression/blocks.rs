@@ -1,0 +1,210 @@
+//! Writing: the stream is cut into blocks of fixed size, each becomes a gzip member or zstd frame
+//! of its own, and they are written in order. Readers see one stream.
+//!
+//! Memory is bounded: as many blocks as there are threads, twice, are under way at once.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
+
+use super::Format;
+
+/// Bytes of input that become one gzip member.
+const GZIP_BLOCK: usize = 1 << 20;
+/// Bytes of input that become one zstd frame: its matches reach further back.
+const ZSTD_BLOCK: usize = 4 << 20;
+
+/// Compresses what is written to it on its way to `W`. [`CompressedWriter::finish`] must be called.
+pub struct CompressedWriter<W: Write> {
+    inner: W,
+    format: Format,
+    block: Vec<u8>,
+    /// Whether anything was handed to the compressor, so that empty input is a valid stream too.
+    started: bool,
+    under_way: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+}
+
+impl<W: Write> CompressedWriter<W> {
+    /// Compresses to `inner` in `format`.
+    pub fn new(inner: W, format: Format) -> CompressedWriter<W> {
+        CompressedWriter { inner, format, block: Vec::new(), started: false, under_way: VecDeque::new() }
+    }
+
+    /// Compresses what is left and returns the stream behind, not flushed.
+    pub fn finish(mut self) -> io::Result<W> {
+        let compresses = self.format != Format::Uncompressed;
+        if compresses && (!self.block.is_empty() || !self.started) {
+            self.start_block()?;
+        }
+        while self.write_oldest()? {}
+        Ok(self.inner)
+    }
+
+    fn block_size(&self) -> usize {
+        match self.format {
+            Format::Zstd { .. } => ZSTD_BLOCK,
+            _ => GZIP_BLOCK,
+        }
+    }
+
+    /// Hands the full block to the pool; waits for the oldest one if too many are under way.
+    fn start_block(&mut self) -> io::Result<()> {
+        let pool = pool()?;
+        while self.under_way.len() >= pool.current_num_threads() * 2 {
+            self.write_oldest()?;
+        }
+        let block = std::mem::take(&mut self.block);
+        let format = self.format;
+        let (sender, receiver) = sync_channel(1);
+        pool.spawn(move || {
+            // The receiver is gone only if the writer was given up.
+            let _ = sender.send(compress_block(format, &block));
+        });
+        self.under_way.push_back(receiver);
+        self.started = true;
+        Ok(())
+    }
+
+    /// Writes the oldest block that is under way; false if there is none.
+    fn write_oldest(&mut self) -> io::Result<bool> {
+        let Some(receiver) = self.under_way.pop_front() else {
+            return Ok(false);
+        };
+        let gone = |_| io::Error::other("a compressing thread ended early");
+        let compressed = receiver.recv().map_err(gone)??;
+        self.inner.write_all(&compressed)?;
+        Ok(true)
+    }
+}
+
+impl<W: Write> Write for CompressedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.format == Format::Uncompressed {
+            return self.inner.write(bytes);
+        }
+        let size = self.block_size();
+        if self.block.is_empty() {
+            self.block.reserve_exact(size.min(bytes.len().max(64 * 1024)));
+        }
+        let count = bytes.len().min(size - self.block.len());
+        self.block.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        if self.block.len() == size {
+            self.start_block()?;
+        }
+        Ok(count)
+    }
+
+    /// Does nothing to the blocks: where they end must not depend on who flushes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Threads of their own, because a writer that runs on the global pool would wait for itself.
+fn pool() -> io::Result<Arc<rayon::ThreadPool>> {
+    static POOL: OnceLock<Option<Arc<rayon::ThreadPool>>> = OnceLock::new();
+    let build = || {
+        let builder = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("compress-{n}"));
+        builder.build().ok().map(Arc::new)
+    };
+    let pool = POOL.get_or_init(build).clone();
+    pool.ok_or_else(|| io::Error::other("cannot start threads for compressing"))
+}
+
+fn compress_block(format: Format, block: &[u8]) -> io::Result<Vec<u8>> {
+    match format {
+        Format::Uncompressed => Ok(block.to_vec()),
+        Format::Gzip { level } => gzip_member(block, level),
+        Format::Zstd { level } => zstd::bulk::compress(block, level),
+    }
+}
+
+fn gzip_member(block: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    let level = libdeflater::CompressionLvl::new(level)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "gzip levels go from 1 to 12"))?;
+    let mut compressor = libdeflater::Compressor::new(level);
+    let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
+    let length = compressor.gzip_compress(block, &mut member).map_err(|error| io::Error::other(error.to_string()))?;
+    member.truncate(length);
+    Ok(member)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::{Compression, decompress};
+    use super::*;
+
+    /// Compressible but not trivial bytes.
+    fn sample(length: usize) -> Vec<u8> {
+        let mut state = 7_u32;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b"abcdefghijklmnop"[(state >> 28) as usize]
+        };
+        (0..length).map(next).collect()
+    }
+
+    fn compress(format: Format, bytes: &[u8], piece: usize) -> Vec<u8> {
+        let mut writer = CompressedWriter::new(Vec::new(), format);
+        for part in bytes.chunks(piece) {
+            writer.write_all(part).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn round_trips_and_does_not_depend_on_the_pieces_written() {
+        for format in [Format::Uncompressed, Format::GZIP, Format::ZSTD] {
+            for length in [0, 1, GZIP_BLOCK - 1, GZIP_BLOCK, 2 * ZSTD_BLOCK + 17] {
+                let bytes = sample(length);
+                let whole = compress(format, &bytes, length.max(1));
+                assert_eq!(whole, compress(format, &bytes, 70_001), "{format:?} {length}");
+                let mut back = Vec::new();
+                decompress(whole.as_slice()).unwrap().read_to_end(&mut back).unwrap();
+                assert!(back == bytes, "{format:?} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_tells_the_format() {
+        let found = |bytes: &[u8]| decompress(bytes).unwrap().compression();
+        assert_eq!(found(&compress(Format::GZIP, b"", 1)), Compression::Gzip);
+        assert_eq!(found(&compress(Format::ZSTD, b"", 1)), Compression::Zstd);
+        assert_eq!(found(b"BZh91AY&SY"), Compression::Bzip2);
+        assert_eq!(found(b"\xfd7zXZ\0"), Compression::Xz);
+        assert_eq!(found(b""), Compression::Identity);
+        assert_eq!(found(b"\x1f\x8b"), Compression::Identity);
+    }
+
+    #[test]
+    fn a_truncated_stream_is_an_error() {
+        for format in [Format::GZIP, Format::ZSTD] {
+            let whole = compress(format, &sample(100_000), 100_000);
+            let mut back = Vec::new();
+            let cut = &whole[..whole.len() - 10];
+            let result = decompress(cut).unwrap().read_to_end(&mut back);
+            assert!(result.is_err(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn the_plain_tools_agree() {
+        for (format, tool) in [(Format::GZIP, "gzip"), (Format::ZSTD, "zstd")] {
+            let bytes = sample(3 * GZIP_BLOCK);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), compress(format, &bytes, 1 << 16)).unwrap();
+            let input = std::fs::File::open(file.path()).unwrap();
+            let run = std::process::Command::new(tool).arg("-dc").stdin(input).output();
+            let Ok(output) = run else {
+                eprintln!("skipped {tool}: not installed");
+                continue;
+            };
+            assert!(output.status.success() && output.stdout == bytes, "{tool}");
+        }
+    }
+}
