@@ -1,0 +1,448 @@
+//! Expansion of a Dockerfile word as a small shell would do it: quotes, escapes, `$name`, `${name…}`.
+//! Does not know which instruction a word belongs to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::glob::ValuePattern;
+
+/// Where the values of variables come from.
+pub trait Variables {
+    /// The value of `name`, or `None` when it is not set.
+    fn value(&self, name: &str) -> Option<&str>;
+}
+
+/// No variables at all.
+impl Variables for () {
+    fn value(&self, _: &str) -> Option<&str> {
+        None
+    }
+}
+
+impl Variables for BTreeMap<String, String> {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).map(String::as_str)
+    }
+}
+
+/// What the expansion keeps or leaves alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Keep quotes in the result.
+    pub raw_quotes: bool,
+    /// Keep escape characters in the result.
+    pub raw_escapes: bool,
+    /// Treat quotes as ordinary characters.
+    pub skip_quotes: bool,
+    /// Keep references to unset variables as written.
+    pub skip_unset: bool,
+}
+
+/// The outcome of an expansion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expansion {
+    /// The text expanded as one word.
+    pub word: String,
+    /// The text expanded and split at blanks that are not quoted.
+    pub words: Vec<String>,
+    /// Names that were looked up and set.
+    pub matched: BTreeSet<String>,
+    /// Names that were looked up and not set.
+    pub unmatched: BTreeSet<String>,
+}
+
+/// Why a word could not be expanded. [`ShellError::Process`] wraps it with the word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShellProblem {
+    /// A quote is not closed: `single-quote` or `double-quote`, or another character that was waited for.
+    Unclosed(String),
+    /// `${` without its `}`.
+    MissingBrace,
+    /// `${}` and the like.
+    BadSubstitution,
+    /// `${x!y}`.
+    UnsupportedModifier(String),
+    /// `${x:?message}` and x is not there.
+    Required {
+        /// The variable.
+        name: String,
+        /// The text after the question mark, or a standard one.
+        message: String,
+    },
+    /// A pattern with an escape that means nothing.
+    BadPattern {
+        /// The pattern as written.
+        pattern: String,
+        /// The character after the escape.
+        escape: char,
+    },
+}
+
+impl fmt::Display for ShellProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unclosed(what) => write!(f, "unexpected end of statement while looking for matching {what}"),
+            Self::MissingBrace => f.write_str("syntax error: missing '}'"),
+            Self::BadSubstitution => f.write_str("syntax error: bad substitution"),
+            Self::UnsupportedModifier(m) => write!(f, "unsupported modifier ({m}) in substitution"),
+            Self::Required { name, message } => write!(f, "{name}: {message}"),
+            Self::BadPattern { pattern, escape } => {
+                write!(f, "invalid pattern ({pattern}) in substitution: invalid escape '\\{escape}'")
+            }
+        }
+    }
+}
+
+/// A word that could not be expanded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to process {word:?}: {problem}")]
+pub struct ShellError {
+    /// The word as written.
+    pub word: String,
+    /// What is wrong with it.
+    pub problem: ShellProblem,
+}
+
+/// An expander with an escape character and options.
+#[derive(Clone, Copy, Debug)]
+pub struct Shell {
+    escape: char,
+    options: Options,
+}
+
+impl Shell {
+    /// `escape` is the Dockerfile's escape character, `\` or a backtick.
+    pub fn new(escape: char, options: Options) -> Shell {
+        Shell { escape, options }
+    }
+
+    /// Expands `text` with `variables`.
+    pub fn expand(&self, text: &str, variables: &dyn Variables) -> Result<Expansion, ShellError> {
+        let mut run = Run {
+            rest: text,
+            escape: self.escape,
+            options: self.options,
+            variables,
+            matched: BTreeSet::new(),
+            unmatched: BTreeSet::new(),
+            depth: 0,
+        };
+        let (word, words) = run
+            .until(None, self.options.raw_escapes)
+            .map_err(|problem| ShellError { word: text.to_owned(), problem })?;
+        Ok(Expansion { word, words, matched: run.matched, unmatched: run.unmatched })
+    }
+}
+
+/// Braces nested deeper than this are refused, so that hostile input cannot exhaust the stack.
+const MAX_DEPTH: u32 = 200;
+
+struct Run<'a> {
+    rest: &'a str,
+    escape: char,
+    options: Options,
+    variables: &'a dyn Variables,
+    matched: BTreeSet<String>,
+    unmatched: BTreeSet<String>,
+    depth: u32,
+}
+
+impl<'a> Run<'a> {
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        Some(c)
+    }
+
+    /// Expands up to `stop` (which is consumed) or to the end.
+    fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Result<(String, Vec<String>), ShellProblem> {
+        let before = std::mem::replace(&mut self.options.raw_escapes, raw_escapes);
+        self.depth += 1;
+        let result = if self.depth > MAX_DEPTH { Err(ShellProblem::BadSubstitution) } else { self.until_inner(stop) };
+        self.depth -= 1;
+        self.options.raw_escapes = before;
+        result
+    }
+
+    fn until_inner(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), ShellProblem> {
+        let mut word = String::new();
+        let mut words = Words::default();
+        while let Some(c) = self.peek() {
+            if stop == Some(c) {
+                self.next();
+                return Ok((word, words.finish()));
+            }
+            match c {
+                '$' => {
+                    let value = self.dollar()?;
+                    word.push_str(&value);
+                    value.chars().for_each(|c| words.add(c));
+                }
+                '\'' | '"' if !self.options.skip_quotes => {
+                    let value = self.quoted(c)?;
+                    word.push_str(&value);
+                    words.add_raw(&value);
+                }
+                _ => self.plain(&mut word, &mut words),
+            }
+        }
+        match stop {
+            Some(c) => Err(ShellProblem::Unclosed(c.to_string())),
+            None => Ok((word, words.finish())),
+        }
+    }
+
+    /// An ordinary character, or an escape with the character after it.
+    fn plain(&mut self, word: &mut String, words: &mut Words) {
+        let Some(c) = self.next() else { return };
+        if c != self.escape {
+            word.push(c);
+            words.add(c);
+            return;
+        }
+        if self.options.raw_escapes {
+            word.push(c);
+            words.add_raw(c.encode_utf8(&mut [0; 4]));
+        }
+        if let Some(c) = self.next() {
+            word.push(c);
+            words.add_raw(c.encode_utf8(&mut [0; 4]));
+        }
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<String, ShellProblem> {
+        self.next();
+        let mut out = String::new();
+        if self.options.raw_quotes {
+            out.push(quote);
+        }
+        if quote == '\'' {
+            self.single_quoted(&mut out)?;
+        } else {
+            self.double_quoted(&mut out)?;
+        }
+        if self.options.raw_quotes {
+            out.push(quote);
+        }
+        Ok(out)
+    }
+
+    fn single_quoted(&mut self, out: &mut String) -> Result<(), ShellProblem> {
+        let Some((inside, rest)) = self.rest.split_once('\'') else {
+            self.rest = "";
+            return Err(ShellProblem::Unclosed("single-quote".to_owned()));
+        };
+        out.push_str(inside);
+        self.rest = rest;
+        Ok(())
+    }
+
+    fn double_quoted(&mut self, out: &mut String) -> Result<(), ShellProblem> {
+        loop {
+            match self.peek() {
+                None => return Err(ShellProblem::Unclosed("double-quote".to_owned())),
+                Some('"') => {
+                    self.next();
+                    return Ok(());
+                }
+                Some('$') => out.push_str(&self.dollar()?),
+                Some(c) => {
+                    self.next();
+                    if c != self.escape {
+                        out.push(c);
+                        continue;
+                    }
+                    if self.options.raw_escapes {
+                        out.push(c);
+                    }
+                    match self.peek() {
+                        None => {}
+                        Some(after) if after == '"' || after == '$' || after == self.escape => {
+                            out.push(after);
+                            self.next();
+                        }
+                        Some(_) => out.push(c),
+                    }
+                }
+            }
+        }
+    }
+
+    fn dollar(&mut self) -> Result<String, ShellProblem> {
+        self.next();
+        if self.peek() != Some('{') {
+            let name = self.name();
+            if name.is_empty() {
+                return Ok("$".to_owned());
+            }
+            return Ok(match self.value(&name) {
+                Some(value) => value.to_owned(),
+                None if self.options.skip_unset => format!("${name}"),
+                None => String::new(),
+            });
+        }
+        self.next();
+        match self.peek() {
+            None => return Err(ShellProblem::MissingBrace),
+            Some('{' | '}' | ':') => return Err(ShellProblem::BadSubstitution),
+            Some(_) => {}
+        }
+        let name = self.name();
+        self.braced(&name)
+    }
+
+    /// What follows the name in `${name…}`.
+    fn braced(&mut self, name: &str) -> Result<String, ShellProblem> {
+        match self.next() {
+            Some('}') => Ok(match self.value(name) {
+                Some(value) => value.to_owned(),
+                None if self.options.skip_unset => format!("${{{name}}}"),
+                None => String::new(),
+            }),
+            Some(':') => {
+                let modifier = self.next();
+                let spelt = modifier.map_or(":".to_owned(), |c| format!(":{c}"));
+                match modifier {
+                    Some(c @ ('-' | '+' | '?')) => self.default_or_alternative(name, c, true),
+                    Some(_) => Err(ShellProblem::UnsupportedModifier(spelt)),
+                    None => Err(ShellProblem::MissingBrace),
+                }
+            }
+            Some(c @ ('-' | '+' | '?')) => self.default_or_alternative(name, c, false),
+            Some(c @ ('#' | '%')) => self.trimmed(name, c),
+            Some('/') => self.replaced(name),
+            Some(c) => Err(ShellProblem::UnsupportedModifier(c.to_string())),
+            None => Err(ShellProblem::UnsupportedModifier("end of text".to_owned())),
+        }
+    }
+
+    /// A word inside braces, up to `stop`.
+    fn operand(&mut self, stop: char, raw_escapes: bool) -> Result<String, ShellProblem> {
+        match self.until(Some(stop), raw_escapes) {
+            Ok((word, _)) => Ok(word),
+            Err(_) if self.rest.is_empty() => Err(ShellProblem::MissingBrace),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn default_or_alternative(
+        &mut self,
+        name: &str,
+        modifier: char,
+        empty_is_unset: bool,
+    ) -> Result<String, ShellProblem> {
+        let word = self.operand('}', false)?;
+        let value = self.value(name);
+        if value.is_none() && self.options.skip_unset {
+            let colon = if empty_is_unset { ":" } else { "" };
+            return Ok(format!("${{{name}{colon}{modifier}{word}}}"));
+        }
+        let usable = value.filter(|v| !(empty_is_unset && v.is_empty()));
+        match (modifier, usable) {
+            ('-', None) | ('+', Some(_)) => Ok(word),
+            ('+', None) => Ok(String::new()),
+            (_, Some(value)) => Ok(value.to_owned()),
+            (_, None) => Err(ShellProblem::Required {
+                name: name.to_owned(),
+                message: match (word.is_empty(), value) {
+                    (false, _) => word,
+                    (true, None) => "is not allowed to be unset".to_owned(),
+                    (true, Some(_)) => "is not allowed to be empty".to_owned(),
+                },
+            }),
+        }
+    }
+
+    fn trimmed(&mut self, name: &str, modifier: char) -> Result<String, ShellProblem> {
+        let word = self.operand('}', true)?;
+        let value = self.value(name);
+        let Some(value) = value else {
+            return self.unset(|| format!("${{{name}{modifier}{word}}}"));
+        };
+        let (longest, pattern) = match word.strip_prefix(modifier) {
+            Some(pattern) => (true, pattern),
+            None => (false, word.as_str()),
+        };
+        let pattern = parse_pattern(pattern)?;
+        Ok(if modifier == '#' { pattern.trim_start(value, longest) } else { pattern.trim_end(value, longest) })
+    }
+
+    fn replaced(&mut self, name: &str) -> Result<String, ShellProblem> {
+        let all = self.peek() == Some('/');
+        if all {
+            self.next();
+        }
+        let pattern = self.operand('/', true)?;
+        let replacement = self.operand('}', true)?;
+        let Some(value) = self.value(name) else {
+            return self.unset(|| format!("${{{name}/{pattern}/{replacement}}}"));
+        };
+        Ok(parse_pattern(&pattern)?.replace(value, &replacement, all))
+    }
+
+    fn unset(&self, written: impl FnOnce() -> String) -> Result<String, ShellProblem> {
+        Ok(if self.options.skip_unset { written() } else { String::new() })
+    }
+
+    fn name(&mut self) -> String {
+        let Some(first) = self.peek() else {
+            return String::new();
+        };
+        let length = if first.is_numeric() {
+            self.rest.find(|c: char| !c.is_numeric())
+        } else if "@*#?-$!".contains(first) {
+            Some(first.len_utf8())
+        } else {
+            self.rest.find(|c: char| !c.is_alphanumeric() && c != '_')
+        };
+        let (name, rest) = self.rest.split_at(length.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        name.to_owned()
+    }
+
+    fn value(&mut self, name: &str) -> Option<&'a str> {
+        let variables = self.variables;
+        let value = variables.value(name);
+        match value {
+            Some(_) => self.matched.insert(name.to_owned()),
+            None => self.unmatched.insert(name.to_owned()),
+        };
+        value
+    }
+}
+
+fn parse_pattern(pattern: &str) -> Result<ValuePattern, ShellProblem> {
+    ValuePattern::parse(pattern).map_err(|escape| ShellProblem::BadPattern { pattern: pattern.to_owned(), escape })
+}
+
+/// Collects words split at blanks.
+#[derive(Default)]
+struct Words {
+    done: Vec<String>,
+    current: String,
+}
+
+impl Words {
+    fn add(&mut self, c: char) {
+        if !c.is_whitespace() {
+            self.current.push(c);
+        } else if !self.current.is_empty() {
+            self.done.push(std::mem::take(&mut self.current));
+        }
+    }
+
+    fn add_raw(&mut self, text: &str) {
+        self.current.push_str(text);
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if !self.current.is_empty() {
+            self.done.push(self.current);
+        }
+        self.done
+    }
+}
