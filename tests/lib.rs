@@ -1,1 +1,57 @@
-//! What whole-program tests share: the binary under test, fixtures, hygiene checks.
+//! What whole-program tests share: the binary under test in a root directory of its own, the base images, what a
+//! build printed, and the check that nothing was left behind. Knows kiln only from outside, by its command line.
+
+#[path = "support/disk.rs"]
+pub mod disk;
+#[path = "support/examples.rs"]
+pub mod examples;
+#[path = "support/hygiene.rs"]
+pub mod hygiene;
+#[path = "support/kiln.rs"]
+pub mod kiln;
+#[path = "support/registry.rs"]
+pub mod registry;
+#[path = "support/source.rs"]
+pub mod source;
+#[path = "support/steps.rs"]
+pub mod steps;
+#[path = "support/user.rs"]
+pub mod user;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The directory of the workspace.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("tests/ is inside the workspace").to_path_buf()
+}
+
+/// A file or directory below `testdata/`.
+pub fn testdata(path: &str) -> PathBuf {
+    workspace().join("testdata").join(path)
+}
+
+/// Says that a test, or a part of one, does not run here and why. `cargo xtask test` counts and repeats these.
+pub fn skip(test: &str, reason: &str) {
+    println!("skipped: {test}: {reason}");
+    if let Some(list) = std::env::var_os("KILN_TEST_SKIPPED") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(list);
+        let line = format!("{test}: {reason}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("list of skipped tests");
+    }
+}
+
+/// Whether this process may do what only root can; if not, says that `test` is skipped.
+pub fn is_root_for(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip(test, "needs root");
+    }
+    root
+}
+
+/// Whether the large counts were asked for (`cargo xtask test --full`).
+pub fn full() -> bool {
+    std::env::var_os("KILN_TEST_FULL").is_some()
+}

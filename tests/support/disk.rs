@@ -1,0 +1,45 @@
+//! A fresh ext4 file system in a file. Needs root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Mounted while this lives.
+pub struct Disk {
+    mounted: PathBuf,
+}
+
+impl Disk {
+    /// Makes a sparse image of 12 GiB beside `place` and mounts it there.
+    pub fn new(place: &Path) -> Disk {
+        Disk::of_size(place, "12G")
+    }
+
+    /// The same with a size as `truncate` takes it.
+    pub fn of_size(place: &Path, size: &str) -> Disk {
+        let image = place.with_extension("img");
+        std::fs::create_dir_all(place).expect("mount point");
+        must(Command::new("truncate").args(["-s", size]).arg(&image));
+        must(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "lazy_itable_init=1"]).arg(&image));
+        must(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(place));
+        Disk { mounted: place.to_path_buf() }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mounted
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(&self.mounted).status();
+        if !std::thread::panicking() {
+            assert!(done.is_ok_and(|status| status.success()), "cannot unmount {}", self.mounted.display());
+        }
+    }
+}
+
+fn must(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
