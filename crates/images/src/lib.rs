@@ -4,4 +4,11 @@
 //! formats in which they travel. It does not know Dockerfiles, containers or how progress is shown.
 
 pub mod compression;
+pub mod export;
+pub mod load;
+pub mod pack;
+pub mod pull;
+pub mod save;
 pub mod tar;
+pub mod unpack;
+pub mod validate;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kiln_store::Xattrs;
+
 /// The records of one extended header. Cheap to look up whatever their number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PaxRecords {
@@ -58,10 +60,10 @@ impl<'a> Effective<'a> {
         (!value.is_empty()).then_some(value.as_slice())
     }
 
-    /// Names and values of the extended attributes, sorted by name.
-    pub(super) fn xattrs(self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// The extended attributes.
+    pub(super) fn xattrs(self) -> Xattrs {
         const PREFIX: &[u8] = b"SCHILY.xattr.";
-        let mut found = BTreeMap::new();
+        let mut found = Xattrs::new();
         for records in [self.global, self.own] {
             for (key, value) in records.values.range(PREFIX.to_vec()..) {
                 match key.strip_prefix(PREFIX) {
@@ -70,7 +72,7 @@ impl<'a> Effective<'a> {
                 };
             }
         }
-        found.into_iter().collect()
+        found
     }
 }
 
@@ -92,7 +94,7 @@ pub(super) fn parse_decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// A PAX time: decimal seconds with an optional sign and fraction.
-pub(super) fn parse_time(text: &[u8]) -> Option<super::Timestamp> {
+pub(super) fn parse_time(text: &[u8]) -> Option<kiln_store::Timestamp> {
     let (negative, digits) = match text.strip_prefix(b"-") {
         Some(digits) => (true, digits),
         None => (false, text),
@@ -105,7 +107,7 @@ pub(super) fn parse_time(text: &[u8]) -> Option<super::Timestamp> {
         (true, 0) => (-whole, 0),
         (true, nanoseconds) => (-whole - 1, 1_000_000_000 - nanoseconds),
     };
-    Some(super::Timestamp { seconds: time.0, nanoseconds: time.1 })
+    Some(kiln_store::Timestamp { seconds: time.0, nanoseconds: time.1 })
 }
 
 /// Digits after the decimal point as nanoseconds; more than nine are cut off.
@@ -139,7 +141,6 @@ fn decimal_width(value: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tar::Timestamp;
 
     #[test]
     fn records_round_trip_at_every_length() {
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(both.get(b"path"), Some(b"two".as_slice()));
         assert_eq!(both.get(b"uid"), None);
         let xattr = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
-        assert_eq!(both.xattrs(), vec![xattr("user.a", "1"), xattr("user.b", "2")]);
+        assert_eq!(both.xattrs(), Xattrs::from([xattr("user.a", "1"), xattr("user.b", "2")]));
     }
 
     #[test]
@@ -182,6 +183,5 @@ mod tests {
         assert_eq!(time("1.1234567899"), Some((1, 123_456_789)));
         assert_eq!(time("1.x"), None);
         assert_eq!(time(""), None);
-        assert_eq!(Timestamp::from_nanoseconds(-1).to_nanoseconds(), -1);
     }
 }

@@ -9,7 +9,9 @@ use ::tar::{EntryType, GnuHeader, Header};
 
 use super::pax::{self, Effective, PaxRecords};
 use super::sparse::{self, Segment};
-use super::{BLOCK, Entry, EntryKind, Timestamp, number};
+use kiln_store::{Device, Metadata, Timestamp};
+
+use super::{BLOCK, Entry, EntryKind, number};
 
 /// The largest extended header or long name that is accepted, in bytes.
 pub(super) const MAX_EXTENDED_HEADER: u64 = 1 << 20;
@@ -205,17 +207,14 @@ impl<R: Read> TarReader<R> {
     ) -> Result<Entry, TarError> {
         let path = entry_path(header, pending, records);
         let kind = entry_kind(start, header, &path, pending, records)?;
-        let mut entry = Entry {
-            path,
-            kind,
+        let metadata = Metadata {
             mode: (field(start, "mode", &header.as_old().mode)? & 0o7777) as u32,
             uid: owner(start, "user id", records.get(b"uid"), &header.as_old().uid)?,
             gid: owner(start, "group id", records.get(b"gid"), &header.as_old().gid)?,
             mtime: mtime(start, header, records)?,
-            size: 0,
             xattrs: records.xattrs(),
-            offset: start,
         };
+        let mut entry = Entry { path, kind, metadata, size: 0, offset: start };
         if entry.path.is_empty() || entry.path.contains(&0) {
             return Err(malformed(start, "path"));
         }
@@ -535,14 +534,15 @@ fn entry_kind(
         (None, Some(target)) => target.clone(),
         (None, None) => until_nul(&header.as_old().linkname).to_vec(),
     };
-    let device = || -> Result<(u32, u32), TarError> {
+    let device = || {
         let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
             (Some(ustar), _) => (ustar.dev_major, ustar.dev_minor),
             (None, Some(gnu)) => (gnu.dev_major, gnu.dev_minor),
             (None, None) => return Err(malformed(start, "device number")),
         };
         let part = |bytes: &[u8]| number::parse(bytes).and_then(|part| u32::try_from(part).ok());
-        part(&major).zip(part(&minor)).ok_or(malformed(start, "device number"))
+        let device = part(&major).zip(part(&minor)).map(|(major, minor)| Device { major, minor });
+        device.ok_or(malformed(start, "device number"))
     };
     Ok(match header.entry_type() {
         EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
@@ -550,8 +550,8 @@ fn entry_kind(
         EntryType::Directory => EntryKind::Directory,
         EntryType::Symlink => EntryKind::Symlink { target: target() },
         EntryType::Link => EntryKind::HardLink { target: target() },
-        EntryType::Char => device().map(|(major, minor)| EntryKind::CharacterDevice { major, minor })?,
-        EntryType::Block => device().map(|(major, minor)| EntryKind::BlockDevice { major, minor })?,
+        EntryType::Char => EntryKind::CharacterDevice(device()?),
+        EntryType::Block => EntryKind::BlockDevice(device()?),
         EntryType::Fifo => EntryKind::Fifo,
         other => {
             let kind = char::from(other.as_byte());

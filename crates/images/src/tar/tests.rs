@@ -5,10 +5,17 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
+use kiln_store::{Device, Timestamp, Xattrs};
+
 use super::*;
 
 fn file(path: &[u8], size: usize) -> Entry {
-    Entry { path: path.to_vec(), mode: 0o644, size: size as u64, ..Entry::default() }
+    Entry {
+        path: path.to_vec(),
+        metadata: Metadata::root_owned(0o644, Timestamp::default()),
+        size: size as u64,
+        ..Entry::default()
+    }
 }
 
 fn write(entries: &[(Entry, Vec<u8>)]) -> Vec<u8> {
@@ -35,14 +42,19 @@ fn read(archive: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, TarError> {
 
 /// Every kind of entry, with the awkward values.
 fn torture() -> Vec<(Entry, Vec<u8>)> {
-    let with = |path: &[u8], kind: EntryKind| Entry { path: path.to_vec(), kind, mode: 0o755, ..Entry::default() };
+    let with = |path: &[u8], kind: EntryKind| Entry {
+        path: path.to_vec(),
+        kind,
+        metadata: Metadata::root_owned(0o755, Timestamp::default()),
+        ..Entry::default()
+    };
     let mut before = file(b"before", 3);
-    before.mtime = Timestamp { seconds: -86_400, nanoseconds: 0 };
+    before.metadata.mtime = Timestamp::from_seconds(-86_400);
     let mut big = file(b"big-ids", 0);
-    (big.uid, big.gid, big.mode) = (u32::MAX, 2_097_152, 0o7777);
-    big.mtime.seconds = 1 << 34;
+    (big.metadata.uid, big.metadata.gid, big.metadata.mode) = (u32::MAX, 2_097_152, 0o7777);
+    big.metadata.mtime.seconds = 1 << 34;
     let mut capability = file(b"capability", 1);
-    capability.xattrs = vec![(b"security.capability".to_vec(), b"\x01\0\0\x02\n=\0".to_vec())];
+    capability.metadata.xattrs = Xattrs::from([(b"security.capability".to_vec(), b"\x01\0\0\x02\n=\0".to_vec())]);
     let target = |text: &[u8]| text.to_vec();
     vec![
         (with(b"dir/", EntryKind::Directory), vec![]),
@@ -56,8 +68,8 @@ fn torture() -> Vec<(Entry, Vec<u8>)> {
         (with(b"sym", EntryKind::Symlink { target: target(&[b't'; 300]) }), vec![]),
         (with(b"sym2", EntryKind::Symlink { target: target(b"../\xe9 /x\n") }), vec![]),
         (with(b"hard", EntryKind::HardLink { target: target(b"before") }), vec![]),
-        (with(b"char", EntryKind::CharacterDevice { major: 1, minor: 3 }), vec![]),
-        (with(b"block", EntryKind::BlockDevice { major: 259, minor: 1_048_575 }), vec![]),
+        (with(b"char", EntryKind::CharacterDevice(Device { major: 1, minor: 3 })), vec![]),
+        (with(b"block", EntryKind::BlockDevice(Device { major: 259, minor: 1_048_575 })), vec![]),
         (with(b"fifo", EntryKind::Fifo), vec![]),
     ]
 }
@@ -246,7 +258,7 @@ fn any_entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
         1 => Just(EntryKind::Directory),
         1 => bytes(1..200).prop_map(|target| EntryKind::Symlink { target }),
         1 => bytes(1..200).prop_map(|target| EntryKind::HardLink { target }),
-        1 => (0..4096_u32, 0..1_048_576_u32).prop_map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
+        1 => (0..4096_u32, 0..1_048_576_u32).prop_map(|(major, minor)| EntryKind::BlockDevice(Device { major, minor })),
     ];
     let time = (-10_000_000_000..100_000_000_000_i64, 0..1_000_000_000_u32);
     let owner = (any::<u32>(), any::<u32>(), 0..=0o7777_u32);
@@ -261,10 +273,11 @@ fn any_entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
                 content.clear();
             }
             name.retain(|&byte| byte != b'=');
-            let xattrs = vec![(name, b"v".to_vec())];
+            let xattrs = Xattrs::from([(name, b"v".to_vec())]);
             let mtime = Timestamp { seconds, nanoseconds };
             let size = content.len() as u64;
-            (Entry { path, kind, mode, uid, gid, mtime, size, xattrs, offset: 0 }, content)
+            let metadata = Metadata { mode, uid, gid, mtime, xattrs };
+            (Entry { path, kind, metadata, size, offset: 0 }, content)
         },
     )
 }

@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 
 use ::tar::{EntryType, Header};
+use kiln_store::{Device, Metadata, Timestamp};
 
 use super::{BLOCK, Entry, EntryKind, number, pax};
 
@@ -72,7 +73,7 @@ impl<W: Write> TarWriter<W> {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
         copy_truncated(&mut header.as_old_mut().name, &extended_header_name(&entry.path));
-        write_numbers(&mut header, 0, 0, 0, payload.len() as u64, 0);
+        write_numbers(&mut header, &Metadata::default(), payload.len() as u64);
         header.set_cksum();
         self.inner.write_all(header.as_bytes())?;
         self.inner.write_all(payload)?;
@@ -113,7 +114,7 @@ fn extended_header(entry: &Entry) -> io::Result<Vec<u8>> {
     {
         need("linkpath", target);
     }
-    for (key, id) in [("uid", entry.uid), ("gid", entry.gid)] {
+    for (key, id) in [("uid", entry.metadata.uid), ("gid", entry.metadata.gid)] {
         if !number::fits_octal(fields.uid.len(), i64::from(id)) {
             need(key, id.to_string().as_bytes());
         }
@@ -122,10 +123,10 @@ fn extended_header(entry: &Entry) -> io::Result<Vec<u8>> {
     if entry.kind == EntryKind::File && !number::fits_octal(fields.size.len(), size) {
         need("size", size.to_string().as_bytes());
     }
-    if entry.mtime.nanoseconds != 0 || !number::fits_octal(fields.mtime.len(), entry.mtime.seconds) {
-        need("mtime", time_text(entry.mtime).as_bytes());
+    if entry.metadata.mtime.nanoseconds != 0 || !number::fits_octal(fields.mtime.len(), entry.metadata.mtime.seconds) {
+        need("mtime", time_text(entry.metadata.mtime).as_bytes());
     }
-    for (name, value) in &entry.xattrs {
+    for (name, value) in &entry.metadata.xattrs {
         if name.contains(&b'=') || name.contains(&0) {
             return Err(unwritable("name of an extended attribute"));
         }
@@ -153,7 +154,7 @@ fn fits_text(width: usize, text: &[u8]) -> bool {
 }
 
 /// Decimal seconds with as many digits of the fraction as needed.
-fn time_text(time: super::Timestamp) -> String {
+fn time_text(time: Timestamp) -> String {
     if time.nanoseconds == 0 {
         return time.seconds.to_string();
     }
@@ -167,7 +168,7 @@ fn time_text(time: super::Timestamp) -> String {
 
 fn plain_header(entry: &Entry) -> Header {
     let mut header = Header::new_ustar();
-    let mut device = (0, 0);
+    let mut device = Device::default();
     let mut target: &[u8] = b"";
     header.set_entry_type(match &entry.kind {
         EntryKind::File => EntryType::Regular,
@@ -181,34 +182,34 @@ fn plain_header(entry: &Entry) -> Header {
             target = to;
             EntryType::Link
         }
-        EntryKind::CharacterDevice { major, minor } => {
-            device = (*major, *minor);
+        EntryKind::CharacterDevice(number) => {
+            device = *number;
             EntryType::Char
         }
-        EntryKind::BlockDevice { major, minor } => {
-            device = (*major, *minor);
+        EntryKind::BlockDevice(number) => {
+            device = *number;
             EntryType::Block
         }
     });
     copy_truncated(&mut header.as_old_mut().name, &entry.path);
     copy_truncated(&mut header.as_old_mut().linkname, target);
     let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
-    write_numbers(&mut header, entry.mode, entry.uid, entry.gid, size, entry.mtime.seconds);
+    write_numbers(&mut header, &entry.metadata, size);
     if let Some(ustar) = header.as_ustar_mut() {
-        number::write_octal(&mut ustar.dev_major, i64::from(device.0));
-        number::write_octal(&mut ustar.dev_minor, i64::from(device.1));
+        number::write_octal(&mut ustar.dev_major, i64::from(device.major));
+        number::write_octal(&mut ustar.dev_minor, i64::from(device.minor));
     }
     header
 }
 
 /// Fills the numeric fields; what does not fit becomes 0, the PAX header has the truth.
-fn write_numbers(header: &mut Header, mode: u32, uid: u32, gid: u32, size: u64, mtime: i64) {
+fn write_numbers(header: &mut Header, metadata: &Metadata, size: u64) {
     let fields = header.as_old_mut();
-    number::write_octal(&mut fields.mode, i64::from(mode));
-    number::write_octal(&mut fields.uid, i64::from(uid));
-    number::write_octal(&mut fields.gid, i64::from(gid));
+    number::write_octal(&mut fields.mode, i64::from(metadata.mode));
+    number::write_octal(&mut fields.uid, i64::from(metadata.uid));
+    number::write_octal(&mut fields.gid, i64::from(metadata.gid));
     number::write_octal(&mut fields.size, i64::try_from(size).unwrap_or(-1));
-    number::write_octal(&mut fields.mtime, mtime);
+    number::write_octal(&mut fields.mtime, metadata.mtime.seconds);
 }
 
 /// Copies the part of `text` that fits; a plain header keeps only ASCII.
