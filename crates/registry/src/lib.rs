@@ -1,1 +1,18 @@
-//! The distribution protocol and its authentication
+//! The distribution protocol (OCI distribution specification 1.1) and its authentication.
+//!
+//! [`Client`] finds and fetches manifests and blobs; every byte that it hands out was checked against the
+//! digest and the size that named it. This crate does not know the store, where a user's settings come
+//! from, or how progress is shown.
+
+mod client;
+mod config;
+mod credentials;
+mod error;
+mod host;
+
+pub use client::{BlobStream, Client, Document, RemoteImage};
+pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
+pub use credentials::{
+    Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Lookup, Secret, StaticCredentials,
+};
+pub use error::{Error, Failure};

@@ -1,0 +1,51 @@
+//! From the domain of a reference to the address that is asked, and what counts as this machine.
+
+use std::net::IpAddr;
+
+/// The domain of Docker's public registry in references.
+pub(crate) const PUBLIC: &str = "docker.io";
+/// The host that serves it.
+const PUBLIC_HOST: &str = "registry-1.docker.io";
+
+/// The host that serves references of `domain`.
+pub(crate) fn serving(domain: &str) -> &str {
+    if domain == PUBLIC || domain == "index.docker.io" { PUBLIC_HOST } else { domain }
+}
+
+/// Whether `host`, with or without a port, is this machine: `localhost`, 127.0.0.0/8 or ::1.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let name = without_port(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `host` without its port and without the brackets of an IPv6 address.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match host.split_once(':') {
+        Some((name, port)) if !port.contains(':') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_by_its_address() {
+        for host in ["localhost", "LOCALHOST:5000", "127.0.0.1", "127.9.8.7:80", "[::1]:5000", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example", "128.0.0.1", "[::2]:1", "docker.io", "127.0.0.1.example:80", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_public_registry_has_another_host_than_name() {
+        assert_eq!(serving("docker.io"), "registry-1.docker.io");
+        assert_eq!(serving("ghcr.io"), "ghcr.io");
+    }
+}
