@@ -1,1 +1,60 @@
-//! cli_parity
+//! Command lines with docker's recorded answers. Those that use only commands which kiln has must agree in exit code
+//! and standard output; differences are named, with reasons, in `testdata/cli/differences.txt`.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use kiln_tests::kiln::{Kiln, answer};
+use kiln_tests::registry::Registry;
+use kiln_tests::{exceptions, is_root_for, testdata};
+use serde_json::Value;
+
+/// Commands of docker that kiln has; `start` only with `-a`, `run` only in the foreground.
+const COMMANDS: &[&str] = &[
+    "build", "history", "image", "images", "info", "inspect", "load", "ps", "pull", "rm", "rmi", "run", "save",
+    "start", "system", "tag", "version",
+];
+const SCENARIOS: &[&str] =
+    &["build-buildkit", "images", "lifecycle", "ps-inspect", "pull-push", "run-basics", "save-load"];
+
+#[test]
+fn answers_are_those_of_docker() {
+    if !is_root_for("command lines") {
+        return;
+    }
+    let kiln = Kiln::on_fresh_disk();
+    let registry = Registry::serve(&["busybox", "debian"]);
+    let result = kiln.scratch("result").join("verdicts.json");
+    let mut command = Command::new("python3");
+    command.arg("-B").arg(testdata("cli/clicheck.py")).args(["compare", "-v", "--docker"]).arg(kiln.program());
+    command.args(["--registry", &registry.address(), "--json"]).arg(&result).args(SCENARIOS);
+    let environment = kiln.environment().into_iter().filter(|(name, _)| name.starts_with("KILN"));
+    let answer = answer(command.envs(environment).stdin(Stdio::null()));
+    println!("{answer}");
+    let text = std::fs::read_to_string(&result).unwrap_or_else(|e| panic!("no verdicts: {e}\n{answer}"));
+    let rows: Vec<Value> = serde_json::from_str(&text).expect("verdicts");
+    let (mut compared, mut different) = (0, BTreeSet::new());
+    for row in &rows {
+        let command = row["cmd"].as_str().expect("command");
+        if !in_scope(command) {
+            continue;
+        }
+        compared += 1;
+        if !["exact", "close"].contains(&row["verdict"].as_str().expect("verdict")) {
+            different.insert(format!("{} $ {command}", row["scenario"].as_str().expect("scenario")));
+        }
+    }
+    println!("command lines: {compared} compared, {} agree", compared - different.len());
+    assert!(compared >= 40, "only {compared} command lines were compared");
+    exceptions::check(&different, &testdata("cli/differences.txt"));
+}
+
+/// Whether a line uses only what kiln has.
+fn in_scope(line: &str) -> bool {
+    line.split("docker ").skip(1).all(|rest| {
+        let mut words = rest.split_whitespace();
+        let command = words.next().unwrap_or_default();
+        let background = words.any(|word| ["-d", "-dit", "-p", "-P"].contains(&word));
+        COMMANDS.contains(&command) && !background
+    })
+}

@@ -1,1 +1,77 @@
-//! conformance
+//! Does kiln build what BuildKit built? Recorded images of about 180 Dockerfiles, and which steps BuildKit took from
+//! its cache after one change. Known differences are named, with reasons, in lists beside the cases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+
+use kiln_tests::kiln::{Answer, Kiln, answer};
+use kiln_tests::registry::Registry;
+use kiln_tests::{exceptions, is_root_for, testdata};
+use serde_json::Value;
+
+#[test]
+fn images_are_those_of_buildkit() {
+    if !is_root_for("recorded images") {
+        return;
+    }
+    let kiln = with_bases();
+    let registry = Registry::serve(&["busybox", "debian"]);
+    let result = kiln.scratch("result").join("verdicts.json");
+    let cases = testdata("conformance/cases").display().to_string();
+    let recorded = format!("recorded:{}", testdata("conformance/recorded").display());
+    let builder = builder(&kiln);
+    let address = registry.address();
+    let result_path = result.display().to_string();
+    let flags = ["run", "--cases", &cases, "--a", &recorded, "--b", &builder, "--registry", &address];
+    let answer = python(&kiln, "diffbuild.py", &[&flags[..], &["--jobs", "2", "--json", &result_path]].concat());
+    println!("{answer}");
+    let text = std::fs::read_to_string(&result).unwrap_or_else(|e| panic!("no verdicts: {e}\n{answer}"));
+    let verdicts: BTreeMap<String, Value> = serde_json::from_str(&text).expect("verdicts");
+    let with = |verdict: &str| {
+        let names = verdicts.iter().filter(|(_, value)| value["verdict"] == verdict);
+        names.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
+    };
+    let failed = with("FAIL");
+    println!("recorded images: {} PASS, {} SOFT, {} FAIL", with("PASS").len(), with("SOFT").len(), failed.len());
+    assert!(verdicts.len() >= 180, "only {} cases ran", verdicts.len());
+    exceptions::check(&failed, &testdata("conformance/differences.txt"));
+}
+
+#[test]
+fn cached_steps_are_those_of_buildkit() {
+    if !is_root_for("recorded cache decisions") {
+        return;
+    }
+    let kiln = with_bases();
+    let questions = testdata("conformance/cache.jsonl").display().to_string();
+    let builder = builder(&kiln);
+    let answer = python(&kiln, "cachecheck.py", &["run", "--file", &questions, "--builder", &builder]);
+    println!("{answer}");
+    let named = |verdict: &'static str| {
+        let lines = answer.stdout.lines().filter_map(move |line| line.strip_prefix(verdict));
+        lines.map(|name| name.trim().to_owned()).collect::<BTreeSet<String>>()
+    };
+    let (passed, failed) = (named("PASS "), named("FAIL "));
+    println!("cache decisions: {} as BuildKit, {} not", passed.len(), failed.len());
+    assert!(passed.len() + failed.len() >= 40, "only {} ran", passed.len() + failed.len());
+    assert!(!answer.stdout.contains("STALE"), "a stale result is never a known difference");
+    exceptions::check(&failed, &testdata("conformance/cache-differences.txt"));
+}
+
+fn with_bases() -> Kiln {
+    let kiln = Kiln::on_fresh_disk();
+    kiln.load("busybox");
+    kiln.load("debian");
+    kiln
+}
+
+fn builder(kiln: &Kiln) -> String {
+    let program = kiln.program().display();
+    format!("cmd:{program} build {{flags}} -f {{dockerfile}} --output type=oci,dest={{output}} {{context}}")
+}
+
+fn python(kiln: &Kiln, script: &str, args: &[&str]) -> Answer {
+    let mut command = Command::new("python3");
+    command.arg("-B").arg(testdata("conformance").join(script)).args(args).stdin(Stdio::null());
+    answer(command.envs(kiln.environment()))
+}

@@ -5,8 +5,14 @@
 pub mod disk;
 #[path = "support/examples.rs"]
 pub mod examples;
+#[path = "support/exceptions.rs"]
+pub mod exceptions;
 #[path = "support/hygiene.rs"]
 pub mod hygiene;
+#[path = "support/image.rs"]
+pub mod image;
+#[path = "support/kills.rs"]
+pub mod kills;
 #[path = "support/kiln.rs"]
 pub mod kiln;
 #[path = "support/registry.rs"]
@@ -15,6 +21,8 @@ pub mod registry;
 pub mod source;
 #[path = "support/steps.rs"]
 pub mod steps;
+#[path = "support/tarball.rs"]
+pub mod tarball;
 #[path = "support/user.rs"]
 pub mod user;
 

@@ -206,9 +206,16 @@ fn no_machine_of_ours_shows_through() {
     // In halves, so that this file may name them.
     let places = [["/wo", "rk/"], ["/tmp/tar", "get"], ["/ro", "ot/.cargo"], ["/ho", "me/runner"]];
     let hosts = [
-        ["qu", "ay.io"], ["gc", "r.io/"], ["mcr.micro", "soft.com"], ["public.ecr", ".aws"],
-        ["registry.np", "mjs.org"], ["py", "pi.org"], ["static.cra", "tes.io"], ["index.cra", "tes.io"],
-        ["deb.deb", "ian.org"], ["snapshot.deb", "ian.org"],
+        ["qu", "ay.io"],
+        ["gc", "r.io/"],
+        ["mcr.micro", "soft.com"],
+        ["public.ecr", ".aws"],
+        ["registry.np", "mjs.org"],
+        ["py", "pi.org"],
+        ["static.cra", "tes.io"],
+        ["index.cra", "tes.io"],
+        ["deb.deb", "ian.org"],
+        ["snapshot.deb", "ian.org"],
     ];
     let words = places.iter().chain(&hosts).map(|halves| halves.concat());
     let words: Vec<String> = words.collect();

@@ -48,6 +48,18 @@ impl Kiln {
         kiln
     }
 
+    /// An empty store on a fresh file system of this size, as `truncate` takes it. Needs root.
+    pub fn on_disk_of(size: &str) -> Kiln {
+        let mut kiln = Kiln::new();
+        kiln.disk = Some(Disk::of_size(&kiln.directory.path().join("disk"), size));
+        kiln
+    }
+
+    /// Where the fresh file system is mounted, if there is one.
+    pub fn disk(&self) -> Option<&Path> {
+        self.disk.as_ref().map(Disk::path)
+    }
+
     /// An empty store of an unprivileged user, on a fresh ext4 image. Needs root, to become that user.
     pub fn of(user: User) -> Kiln {
         let mut kiln = Kiln::on_fresh_disk();
@@ -202,8 +214,7 @@ impl std::fmt::Display for Answer {
 /// Runs any command to its end.
 pub fn answer(command: &mut Command) -> Answer {
     let shown = format!("{command:?}");
-    let Output { status, stdout, stderr } =
-        command.output().unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
     Answer {
         command: shown,
         status,

@@ -99,8 +99,7 @@ pub fn functions(code: &str) -> Vec<Function> {
     let mut found = Vec::new();
     for (start, _) in code.match_indices("fn ") {
         let starts_word = code[..start].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
-        let name: String =
-            code[start + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name: String = code[start + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if !starts_word || name.is_empty() {
             continue;
         }
