@@ -1,13 +1,51 @@
 //! A whole Dockerfile: directives, global ARGs and stages.
 
 use crate::directive::Directives;
-use crate::error::Error;
+use crate::error::{Error, InstructionProblem};
+use crate::instruction::{Argument, Instruction, Located};
+use crate::interpret;
+use crate::reader::{self, Node, Warning};
+use crate::span::Span;
 
 /// A parsed Dockerfile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dockerfile {
     /// What the comments at the top say.
     pub directives: Directives,
+    /// The ARG instructions before the first FROM.
+    pub global_arguments: Vec<GlobalArguments>,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// Remarks about text that is accepted.
+    pub warnings: Vec<Warning>,
+}
+
+/// An ARG instruction before the first FROM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalArguments {
+    /// What it declares.
+    pub arguments: Vec<Argument>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// FROM and what follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// The base as written: an image, an earlier stage, `scratch`.
+    pub base: String,
+    /// The name after AS, in lower case.
+    pub name: Option<String>,
+    /// `--platform` as written.
+    pub platform: Option<String>,
+    /// The comment above FROM that starts with the stage's name.
+    pub documentation: Option<String>,
+    /// Where FROM stands.
+    pub span: Span,
+    /// FROM's logical line.
+    pub text: String,
+    /// What follows.
+    pub instructions: Vec<Located>,
 }
 
 impl Dockerfile {
@@ -16,7 +54,80 @@ impl Dockerfile {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn parse(text: &str) -> Result<Dockerfile, Error> {
-        let _ = text;
-        Ok(Dockerfile { directives: Directives::default() })
+        let lines = reader::read(text)?;
+        let mut dockerfile = Dockerfile {
+            directives: lines.directives,
+            global_arguments: Vec::new(),
+            stages: Vec::new(),
+            warnings: lines.warnings,
+        };
+        for node in &lines.nodes {
+            dockerfile.push(node)?;
+        }
+        Ok(dockerfile)
     }
+
+    /// Parses bytes; what is not UTF-8 becomes U+FFFD, which matters only outside of comments.
+    ///
+    /// # Errors
+    /// As [`Dockerfile::parse`].
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Dockerfile, Error> {
+        Dockerfile::parse(&String::from_utf8_lossy(bytes))
+    }
+
+    fn push(&mut self, node: &Node) -> Result<(), Error> {
+        if node.name.eq_ignore_ascii_case("from") {
+            self.stages.push(stage(node)?);
+            return Ok(());
+        }
+        let instruction = interpret::instruction(node)?;
+        match (self.stages.last_mut(), instruction) {
+            (Some(stage), instruction) => {
+                stage.instructions.push(Located { instruction, span: node.span.clone(), text: node.text.clone() });
+            }
+            (None, Instruction::Arg(arguments)) => {
+                self.global_arguments.push(GlobalArguments { arguments, span: node.span.clone() });
+            }
+            (None, _) => return Err(Error::new(InstructionProblem::NoStage, Some(node.span.clone()))),
+        }
+        Ok(())
+    }
+}
+
+/// Parses a single instruction, as ONBUILD keeps them in an image's config.
+///
+/// # Errors
+/// What is wrong with it; line numbers count from its own first line.
+pub fn parse_trigger(text: &str) -> Result<Located, Error> {
+    let lines = reader::read(text)?;
+    match lines.nodes.as_slice() {
+        [node] if node.name.eq_ignore_ascii_case("from") => {
+            let problem = InstructionProblem::OnbuildTrigger("FROM".to_owned());
+            Err(Error::new(problem, Some(node.span.clone())))
+        }
+        [node] => {
+            Ok(Located { instruction: interpret::instruction(node)?, span: node.span.clone(), text: node.text.clone() })
+        }
+        _ => {
+            let problem = InstructionProblem::Trigger(format!("an ONBUILD trigger must be one instruction: {text:?}"));
+            Err(Error::new(problem, None))
+        }
+    }
+}
+
+fn stage(node: &Node) -> Result<Stage, Error> {
+    let from = interpret::from(node)?;
+    let documentation = from.name.as_ref().and_then(|name| {
+        let about = |comment: &String| comment.strip_prefix(name.as_str())?.strip_prefix(' ').map(str::to_owned);
+        node.comments.iter().find_map(about)
+    });
+    Ok(Stage {
+        base: from.base,
+        name: from.name,
+        platform: from.platform,
+        documentation,
+        span: node.span.clone(),
+        text: node.text.clone(),
+        instructions: Vec::new(),
+    })
 }

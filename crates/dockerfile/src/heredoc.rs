@@ -37,7 +37,22 @@ pub(crate) fn opened_by(line: &str) -> Vec<Heredoc> {
     let Ok(words) = Shell::new('\\', raw).expand(line, &()) else {
         return Vec::new();
     };
-    words.words.iter().filter_map(|word| parse(word)).collect()
+    let mut words = words.words.iter();
+    let mut heredocs = Vec::new();
+    while let Some(word) = words.next() {
+        if is_operator(word) {
+            // The delimiter may stand apart: `<< EOF`.
+            heredocs.extend(words.next().and_then(|delimiter| parse(&format!("{word}{delimiter}"))));
+        } else {
+            heredocs.extend(parse(word));
+        }
+    }
+    heredocs
+}
+
+/// `<<`, `<<-` or `3<<` alone.
+fn is_operator(word: &str) -> bool {
+    matches!(word.trim_start_matches(|c: char| c.is_ascii_digit()), "<<" | "<<-")
 }
 
 /// Reads one word such as `<<EOF`, `3<<-"E F"`; `None` when it is something else.

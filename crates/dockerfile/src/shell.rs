@@ -126,6 +126,7 @@ impl Shell {
             matched: BTreeSet::new(),
             unmatched: BTreeSet::new(),
             depth: 0,
+            operands: 0,
         };
         let (word, words) = run
             .until(None, self.options.raw_escapes)
@@ -145,6 +146,9 @@ struct Run<'a> {
     matched: BTreeSet<String>,
     unmatched: BTreeSet<String>,
     depth: u32,
+    /// How many operands of `${name…}` were read. BuildKit forgets the part of a word that stands before
+    /// one (in the list of words only), and Dockerfiles are read as it reads them.
+    operands: u32,
 }
 
 impl<'a> Run<'a> {
@@ -178,12 +182,20 @@ impl<'a> Run<'a> {
             }
             match c {
                 '$' => {
+                    let before = self.operands;
                     let value = self.dollar()?;
+                    if self.operands > before {
+                        words.current.clear();
+                    }
                     word.push_str(&value);
                     value.chars().for_each(|c| words.add(c));
                 }
                 '\'' | '"' if !self.options.skip_quotes => {
+                    let before = self.operands;
                     let value = self.quoted(c)?;
+                    if self.operands > before {
+                        words.current.clear();
+                    }
                     word.push_str(&value);
                     words.add_raw(&value);
                 }
@@ -322,6 +334,7 @@ impl<'a> Run<'a> {
 
     /// A word inside braces, up to `stop`.
     fn operand(&mut self, stop: char, raw_escapes: bool) -> Result<String, ShellProblem> {
+        self.operands += 1;
         match self.until(Some(stop), raw_escapes) {
             Ok((word, _)) => Ok(word),
             Err(_) if self.rest.is_empty() => Err(ShellProblem::MissingBrace),
@@ -359,9 +372,8 @@ impl<'a> Run<'a> {
 
     fn trimmed(&mut self, name: &str, modifier: char) -> Result<String, ShellProblem> {
         let word = self.operand('}', true)?;
-        let value = self.value(name);
-        let Some(value) = value else {
-            return self.unset(|| format!("${{{name}{modifier}{word}}}"));
+        let Some(value) = self.value(name).or(self.empty_if_unset()) else {
+            return Ok(format!("${{{name}{modifier}{word}}}"));
         };
         let (longest, pattern) = match word.strip_prefix(modifier) {
             Some(pattern) => (true, pattern),
@@ -378,14 +390,15 @@ impl<'a> Run<'a> {
         }
         let pattern = self.operand('/', true)?;
         let replacement = self.operand('}', true)?;
-        let Some(value) = self.value(name) else {
-            return self.unset(|| format!("${{{name}/{pattern}/{replacement}}}"));
+        let Some(value) = self.value(name).or(self.empty_if_unset()) else {
+            return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         };
         Ok(parse_pattern(&pattern)?.replace(value, &replacement, all))
     }
 
-    fn unset(&self, written: impl FnOnce() -> String) -> Result<String, ShellProblem> {
-        Ok(if self.options.skip_unset { written() } else { String::new() })
+    /// What an unset variable is worth, unless its reference stays as written.
+    fn empty_if_unset(&self) -> Option<&'static str> {
+        (!self.options.skip_unset).then_some("")
     }
 
     fn name(&mut self) -> String {

@@ -3,21 +3,30 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Where something stands in the text: whole lines, and on the first of them a range of columns.
+/// Where something stands in the text: whole lines, and perhaps the very characters on one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// First line, counted from 1.
     pub first_line: u32,
     /// Last line, inclusive. For an instruction this includes its heredocs.
     pub last_line: u32,
-    /// Columns on the first line, counted in characters from 0; `None` means the whole line.
-    pub columns: Option<Range<u32>>,
+    /// The characters that a message is about.
+    pub focus: Option<Focus>,
+}
+
+/// Some characters of one line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Focus {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// Columns, counted in characters from 0.
+    pub columns: Range<u32>,
 }
 
 impl Span {
     /// The whole of `first_line..=last_line`, counted from 1.
     pub fn lines(first_line: u32, last_line: u32) -> Span {
-        Span { first_line, last_line, columns: None }
+        Span { first_line, last_line, focus: None }
     }
 }
 

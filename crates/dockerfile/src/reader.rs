@@ -1,0 +1,301 @@
+//! Text to logical lines: continuations, comments, directives and heredocs, each line cut into name,
+//! flags and arguments. Does not know which flags an instruction has or what its arguments mean.
+
+use crate::directive::{DirectiveReader, Directives};
+use crate::error::{Error, ParseProblem};
+use crate::heredoc::{self, Heredoc};
+use crate::span::{Focus, Span};
+use crate::words::{self, FlagWord};
+
+/// Arguments in the form that the instruction's name asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// Words or lines; one in the shell form.
+    Words(Vec<String>),
+    /// A JSON array.
+    Json(Vec<String>),
+    /// `name=value` words, or the old form of a name and the rest of the line.
+    Pairs { pairs: Vec<(String, String)>, old_form: bool },
+    /// HEALTHCHECK's first word and its command.
+    Health { kind: String, command: Box<Arguments> },
+    /// ONBUILD's own instruction.
+    Trigger(Box<Node>),
+}
+
+/// An instruction before its meaning is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// The first word as written.
+    pub(crate) name: String,
+    pub(crate) name_focus: Option<Focus>,
+    pub(crate) flags: Vec<(FlagWord, Option<Focus>)>,
+    pub(crate) arguments: Arguments,
+    pub(crate) heredocs: Vec<Heredoc>,
+    /// The logical line, continuations joined.
+    pub(crate) text: String,
+    pub(crate) span: Span,
+    /// The comment lines right above.
+    pub(crate) comments: Vec<String>,
+}
+
+/// A remark about text that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What is remarked.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+}
+
+/// All that the text says.
+pub(crate) struct Lines {
+    pub(crate) directives: Directives,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Reads the whole text.
+pub(crate) fn read(text: &str) -> Result<Lines, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader {
+        lines: text.split_inclusive('\n').collect(),
+        at: 0,
+        directives: DirectiveReader::default(),
+        warnings: Vec::new(),
+        comments: Vec::new(),
+    };
+    let mut nodes = Vec::new();
+    while let Some(node) = reader.next_node()? {
+        nodes.push(node);
+    }
+    if nodes.is_empty() {
+        let end = reader.at as u32;
+        return Err(Error::new(ParseProblem::Empty, Some(Span::lines(end, end))));
+    }
+    Ok(Lines { directives: reader.directives.directives, nodes, warnings: reader.warnings })
+}
+
+struct Reader<'a> {
+    lines: Vec<&'a str>,
+    at: usize,
+    directives: DirectiveReader,
+    warnings: Vec<Warning>,
+    comments: Vec<String>,
+}
+
+/// A logical line under construction: its text, and for each piece of it where it came from.
+#[derive(Default)]
+struct Logical {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+struct Piece {
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Logical {
+    fn push(&mut self, piece: &str, line: u32, column: usize) {
+        self.pieces.push(Piece { offset: self.text.len(), line, column: column as u32 });
+        self.text.push_str(piece);
+    }
+
+    /// Where a range of the text stands; a range over several lines is cut at the end of the first.
+    fn focus(&self, range: &std::ops::Range<usize>) -> Option<Focus> {
+        let index = self.pieces.partition_point(|piece| piece.offset <= range.start).checked_sub(1)?;
+        let piece = &self.pieces[index];
+        let end = self.pieces.get(index + 1).map_or(range.end, |next| range.end.min(next.offset));
+        let before = self.text.get(piece.offset..range.start)?.chars().count() as u32;
+        let length = self.text.get(range.start..end)?.chars().count() as u32;
+        let start = piece.column + before;
+        Some(Focus { line: piece.line, columns: start..start + length })
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn next_line(&mut self) -> Option<&'a str> {
+        let line = *self.lines.get(self.at)?;
+        self.at += 1;
+        Some(line)
+    }
+
+    fn next_node(&mut self) -> Result<Option<Node>, Error> {
+        while let Some(raw) = self.next_line() {
+            let line = trim_line_end(raw);
+            let stripped = line.trim_start();
+            // The line of a bad directive is not counted yet.
+            self.directives
+                .read(stripped)
+                .map_err(|problem| Error::new(problem, Some(Span::lines(self.at as u32 - 1, self.at as u32 - 1))))?;
+            if let Some(comment) = stripped.strip_prefix('#') {
+                self.comments.push(comment.trim().to_owned());
+            } else if stripped.is_empty() {
+                self.comments.clear();
+            } else {
+                return self.node(stripped, line.chars().count() - stripped.chars().count()).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The instruction that starts with `first`, the last line taken.
+    fn node(&mut self, first: &str, column: usize) -> Result<Node, Error> {
+        let first_line = self.at as u32;
+        let logical = self.logical(first, column);
+        let escape = self.directives.directives.escape;
+        let located = |problem, last| Error::new(problem, Some(Span::lines(first_line, last)));
+        let mut node = node_from(&logical.text, escape, 0).map_err(|problem| located(problem, self.at as u32))?;
+        let parts = words::split_line(&logical.text);
+        node.name_focus = logical.focus(&parts.name_range);
+        for (flag, focus) in &mut node.flags {
+            *focus = logical.focus(&flag.range);
+        }
+        node.comments = std::mem::take(&mut self.comments);
+        if takes_heredocs(&node) {
+            node.heredocs = heredoc::opened_by(&logical.text);
+            let closed = node.heredocs.iter_mut().all(|heredoc| self.fill(heredoc));
+            if !closed {
+                return Err(located(ParseProblem::UnterminatedHeredoc, self.at as u32));
+            }
+        }
+        node.span = Span::lines(first_line, self.at as u32);
+        Ok(node)
+    }
+
+    /// Joins the lines that continue `first`.
+    fn logical(&mut self, first: &str, column: usize) -> Logical {
+        let escape = self.directives.directives.escape;
+        let first_line = self.at as u32;
+        let mut logical = Logical::default();
+        let mut empty_line = false;
+        let (mut piece, mut ended) = without_continuation(first, escape);
+        logical.push(piece, first_line, column);
+        while !ended && let Some(raw) = self.next_line() {
+            let line = trim_line_end(raw);
+            let stripped = line.trim_start();
+            if stripped.starts_with('#') {
+                continue;
+            }
+            if stripped.is_empty() {
+                empty_line = true;
+                continue;
+            }
+            (piece, ended) = without_continuation(line, escape);
+            logical.push(piece, self.at as u32, 0);
+        }
+        if empty_line {
+            self.warnings.push(Warning {
+                message: format!("Empty continuation line found in: {}", logical.text),
+                span: Span::lines(first_line, self.at as u32),
+            });
+        }
+        logical
+    }
+
+    /// Takes the lines of a heredoc; false when it is not closed.
+    fn fill(&mut self, heredoc: &mut Heredoc) -> bool {
+        while let Some(raw) = self.next_line() {
+            if heredoc.ends_at(trim_line_end(raw)) {
+                return true;
+            }
+            heredoc.text.push_str(raw);
+        }
+        false
+    }
+}
+
+fn trim_line_end(line: &str) -> &str {
+    line.trim_end_matches(['\r', '\n'])
+}
+
+/// The line without its continuation mark, and whether it had none and so ends the instruction.
+fn without_continuation(line: &str, escape: char) -> (&str, bool) {
+    match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
+        Some(before) if !before.ends_with(escape) => (before, false),
+        _ => (line, true),
+    }
+}
+
+/// ONBUILD within ONBUILD is refused later; deeper ones are not even looked at.
+const MAX_NESTING: u32 = 3;
+
+fn node_from(text: &str, escape: char, nesting: u32) -> Result<Node, ParseProblem> {
+    let parts = words::split_line(text);
+    let arguments = arguments(&parts.name.to_ascii_lowercase(), parts.arguments, escape, nesting)?;
+    Ok(Node {
+        name: parts.name.to_owned(),
+        name_focus: None,
+        flags: parts.flags.into_iter().map(|flag| (flag, None)).collect(),
+        arguments,
+        heredocs: Vec::new(),
+        text: text.to_owned(),
+        span: Span::default(),
+        comments: Vec::new(),
+    })
+}
+
+fn arguments(name: &str, rest: &str, escape: char, nesting: u32) -> Result<Arguments, ParseProblem> {
+    Ok(match name {
+        "add" | "copy" | "volume" => match words::parse_json(rest)? {
+            Some(strings) => Arguments::Json(strings),
+            None => Arguments::Words(words::split_blanks(rest)),
+        },
+        "cmd" | "entrypoint" | "run" | "shell" => json_or_line(rest)?,
+        "arg" => Arguments::Words(words::split_words(rest, escape)),
+        "env" => pairs("ENV", rest, escape)?,
+        "label" => pairs("LABEL", rest, escape)?,
+        "expose" | "from" => Arguments::Words(words::split_blanks(rest)),
+        "maintainer" | "stopsignal" | "user" | "workdir" => line(rest),
+        "healthcheck" => health(rest)?,
+        "onbuild" if !rest.is_empty() && nesting < MAX_NESTING => {
+            Arguments::Trigger(Box::new(node_from(rest, escape, nesting + 1)?))
+        }
+        _ => Arguments::Words(Vec::new()),
+    })
+}
+
+fn line(rest: &str) -> Arguments {
+    Arguments::Words(if rest.is_empty() { Vec::new() } else { vec![rest.to_owned()] })
+}
+
+fn json_or_line(rest: &str) -> Result<Arguments, ParseProblem> {
+    Ok(match words::parse_json(rest)? {
+        Some(strings) => Arguments::Json(strings),
+        None => line(rest),
+    })
+}
+
+fn health(rest: &str) -> Result<Arguments, ParseProblem> {
+    if rest.is_empty() {
+        return Ok(Arguments::Words(Vec::new()));
+    }
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let command = Box::new(json_or_line(rest[end..].trim_start())?);
+    Ok(Arguments::Health { kind: rest[..end].to_owned(), command })
+}
+
+fn pairs(name: &'static str, rest: &str, escape: char) -> Result<Arguments, ParseProblem> {
+    let words = words::split_words(rest, escape);
+    let Some(first) = words.first() else {
+        return Ok(Arguments::Pairs { pairs: Vec::new(), old_form: false });
+    };
+    if !first.contains('=') {
+        let (key, value) = words::split_once_blank(rest).ok_or(ParseProblem::TwoArguments(name))?;
+        return Ok(Arguments::Pairs { pairs: vec![(key.to_owned(), value.to_owned())], old_form: true });
+    }
+    let pairs = words.iter().map(|word| match word.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(ParseProblem::NoEquals(word.clone())),
+    });
+    Ok(Arguments::Pairs { pairs: pairs.collect::<Result<_, _>>()?, old_form: false })
+}
+
+fn takes_heredocs(node: &Node) -> bool {
+    match (&node.arguments, node.name.to_ascii_lowercase().as_str()) {
+        (Arguments::Trigger(inner), "onbuild") => !inner.name.eq_ignore_ascii_case("onbuild") && takes_heredocs(inner),
+        (Arguments::Words(_), "add" | "copy" | "run") => true,
+        _ => false,
+    }
+}
