@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use kiln_tests::kiln::{Kiln, answer};
 use kiln_tests::registry::Registry;
-use kiln_tests::{exceptions, is_root_for, testdata};
+use kiln_tests::{exceptions, is_root_for, say, testdata};
 use serde_json::Value;
 
 /// Commands of docker that kiln has; `start` only with `-a`, `run` only in the foreground.
@@ -44,7 +44,7 @@ fn answers_are_those_of_docker() {
             different.insert(format!("{} $ {command}", row["scenario"].as_str().expect("scenario")));
         }
     }
-    println!("command lines: {compared} compared, {} agree", compared - different.len());
+    say(&format!("command lines: {compared} compared, {} agree", compared - different.len()));
     assert!(compared >= 40, "only {compared} command lines were compared");
     exceptions::check(&different, &testdata("cli/differences.txt"));
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use kiln_tests::kiln::{Answer, Kiln, answer};
 use kiln_tests::registry::Registry;
-use kiln_tests::{exceptions, is_root_for, testdata};
+use kiln_tests::{exceptions, is_root_for, say, testdata};
 use serde_json::Value;
 
 #[test]
@@ -32,7 +32,7 @@ fn images_are_those_of_buildkit() {
         names.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
     };
     let failed = with("FAIL");
-    println!("recorded images: {} PASS, {} SOFT, {} FAIL", with("PASS").len(), with("SOFT").len(), failed.len());
+    say(&format!("recorded images: {} PASS, {} SOFT, {} FAIL", with("PASS").len(), with("SOFT").len(), failed.len()));
     assert!(verdicts.len() >= 180, "only {} cases ran", verdicts.len());
     exceptions::check(&failed, &testdata("conformance/differences.txt"));
 }
@@ -52,7 +52,7 @@ fn cached_steps_are_those_of_buildkit() {
         lines.map(|name| name.trim().to_owned()).collect::<BTreeSet<String>>()
     };
     let (passed, failed) = (named("PASS "), named("FAIL "));
-    println!("cache decisions: {} as BuildKit, {} not", passed.len(), failed.len());
+    say(&format!("cache decisions: {} as BuildKit, {} not", passed.len(), failed.len()));
     assert!(passed.len() + failed.len() >= 40, "only {} ran", passed.len() + failed.len());
     assert!(!answer.stdout.contains("STALE"), "a stale result is never a known difference");
     exceptions::check(&failed, &testdata("conformance/cache-differences.txt"));

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use kiln_tests::kiln::Kiln;
-use kiln_tests::{full, hygiene, is_root_for, kills};
+use kiln_tests::{full, hygiene, is_root_for, kills, say};
 
 #[test]
 fn a_killed_build_leaves_nothing_and_the_next_is_as_if_it_had_not_been() {
     if is_root_for("kills of builds as root") {
         let counts = kills::survive(if full() { 50 } else { 10 }, Kiln::on_fresh_disk);
-        println!("kills by phase: {counts:?}");
+        say(&format!("kills by phase, root: {counts:?}"));
     }
 }
 

@@ -40,14 +40,18 @@ pub fn testdata(path: &str) -> PathBuf {
     workspace().join("testdata").join(path)
 }
 
-/// Says that a test, or a part of one, does not run here and why. `cargo xtask test` counts and repeats these.
-pub fn skip(test: &str, reason: &str) {
-    println!("skipped: {test}: {reason}");
-    if let Some(list) = std::env::var_os("KILN_TEST_SKIPPED") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(list);
-        let line = format!("{test}: {reason}\n");
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("list of skipped tests");
+/// Says something worth reading after a run that passed. `cargo xtask test` repeats it at its end.
+pub fn say(line: &str) {
+    println!("{line}");
+    if let Some(notes) = std::env::var_os("KILN_TEST_NOTES") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(notes);
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("notes of the tests");
     }
+}
+
+/// Says that a test, or a part of one, does not run here and why. `cargo xtask test` counts these.
+pub fn skip(test: &str, reason: &str) {
+    say(&format!("skipped: {test}: {reason}"));
 }
 
 /// Whether this process may do what only root can; if not, says that `test` is skipped.

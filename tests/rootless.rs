@@ -4,7 +4,7 @@ use kiln_tests::examples::examples;
 use kiln_tests::kiln::Kiln;
 use kiln_tests::steps::executed;
 use kiln_tests::user::User;
-use kiln_tests::{full, is_root_for, kills};
+use kiln_tests::{full, is_root_for, kills, say};
 
 #[test]
 fn examples_with_subordinate_ids() {
@@ -25,7 +25,7 @@ fn kills_with_subordinate_ids() {
     if is_root_for("kills as a user with subordinate ids") {
         let kills = if full() { 50 } else { 5 };
         let counts = kills::survive(kills, || Kiln::of(User::with_subordinate_ids()));
-        println!("kills by phase: {counts:?}");
+        say(&format!("kills by phase, subordinate ids: {counts:?}"));
     }
 }
 
@@ -34,7 +34,7 @@ fn kills_with_a_single_id() {
     if is_root_for("kills as a user with a single id") {
         let kills = if full() { 50 } else { 5 };
         let counts = kills::survive(kills, || Kiln::of(User::with_single_id()));
-        println!("kills by phase: {counts:?}");
+        say(&format!("kills by phase, a single id: {counts:?}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running other programs: shown before they run, checked after. Knows nothing of what they do.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 /// What a chore answers: nothing, or a message for the person who started it.
@@ -49,4 +50,23 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     }
     let said = String::from_utf8_lossy(&result.stderr);
     Err(format!("`{}` failed: {}\n{}", shown(command), result.status, said.trim_end()))
+}
+
+/// Runs the command, passes on every line that it says, and shows it to `see` as well.
+pub(crate) fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> Outcome {
+    let (reader, writer) = std::io::pipe().map_err(|e| format!("no pipe: {e}"))?;
+    let errors = writer.try_clone().map_err(|e| format!("no pipe: {e}"))?;
+    let name = shown(command);
+    let child = command.stdout(writer).stderr(errors).spawn();
+    // The command holds the writing ends too: without this the pipe would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = child.map_err(|e| format!("cannot start `{name}`: {e}"))?;
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.map_err(|e| format!("cannot read from `{name}`: {e}"))?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        see(&line);
+    }
+    let status = child.wait().map_err(|e| format!("cannot wait for `{name}`: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{name}` failed: {status}")) }
 }

@@ -68,8 +68,21 @@ const IMAGES: &[Image] = &[
 
 /// Assembles what is missing and returns the directory that holds all layouts.
 pub(crate) fn assemble() -> Outcome<PathBuf> {
+    assemble_wanted(|_| true)
+}
+
+/// The same, but only these images (by directory) and what they stand on.
+pub(crate) fn assemble_only(directories: &[&str]) -> Outcome<PathBuf> {
+    let stands_on_debian = |image: &Image| matches!(image.contents, Contents::DebianWith(..));
+    let wanted = |image: &Image| directories.contains(&image.directory);
+    let debian = IMAGES.iter().any(|image| wanted(image) && stands_on_debian(image));
+    assemble_wanted(|image| wanted(image) || debian && matches!(image.contents, Contents::Debian))
+}
+
+fn assemble_wanted(wanted: impl Fn(&Image) -> bool) -> Outcome<PathBuf> {
     let directory = workspace::fixtures(&workspace::root()?);
-    let missing: Vec<&Image> = IMAGES.iter().filter(|image| !done(&directory, image)).collect();
+    let wanted = IMAGES.iter().filter(|image| wanted(image));
+    let missing: Vec<&Image> = wanted.filter(|image| !done(&directory, image)).collect();
     if missing.is_empty() {
         return Ok(directory);
     }
@@ -86,6 +99,9 @@ pub(crate) fn assemble() -> Outcome<PathBuf> {
 }
 
 fn done(directory: &Path, image: &Image) -> bool {
+    if matches!(image.contents, Contents::Debian) && !debian_tar(directory).is_file() {
+        return false;
+    }
     let stamp = fs::read_to_string(directory.join(image.directory).join("edition"));
     stamp.is_ok_and(|edition| edition == EDITION)
 }
@@ -95,12 +111,8 @@ fn assemble_one(directory: &Path, image: &Image) -> Outcome {
     let work = directory.join(format!(".{}.{}", image.directory, std::process::id()));
     let finished = work.join("layout");
     let result = layers(directory, &work, image).and_then(|layers| {
-        let about = About {
-            name: image.name,
-            command: image.command,
-            environment: image.environment,
-            created: CREATED,
-        };
+        let about =
+            About { name: image.name, command: image.command, environment: image.environment, created: CREATED };
         let place = directory.join(image.directory);
         fs::create_dir_all(&finished)
             .and_then(|()| layout::write(&finished, &about, &layers))
@@ -116,7 +128,7 @@ fn assemble_one(directory: &Path, image: &Image) -> Outcome {
 /// The uncompressed layer tars of an image, bottom first.
 fn layers(directory: &Path, work: &Path, image: &Image) -> Outcome<Vec<PathBuf>> {
     fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
-    let debian = directory.join(format!("debian-{EDITION}.tar"));
+    let debian = debian_tar(directory);
     match image.contents {
         Contents::Busybox => busybox(work).map(|tar| vec![tar]),
         Contents::Debian => {
@@ -134,6 +146,11 @@ fn layers(directory: &Path, work: &Path, image: &Image) -> Outcome<Vec<PathBuf>>
             Ok(vec![debian, layer])
         }
     }
+}
+
+/// The tar of the minimal Debian, kept for the images that stand on it.
+fn debian_tar(directory: &Path) -> PathBuf {
+    directory.join(format!("debian-{EDITION}.tar"))
 }
 
 /// A minimal Debian with these packages as a tar.

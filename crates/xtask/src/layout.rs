@@ -37,8 +37,7 @@ pub(crate) fn write(dir: &Path, about: &About<'_>, layers: &[PathBuf]) -> io::Re
         diff_ids.push(diff_id);
         history.push(json!({"created": about.created, "created_by": "assembled from Debian packages"}));
     }
-    let environment: Vec<&str> =
-        std::iter::once(PATH).chain(about.environment.iter().copied()).collect();
+    let environment: Vec<&str> = std::iter::once(PATH).chain(about.environment.iter().copied()).collect();
     let config = json!({
         "created": about.created,
         "architecture": architecture(),

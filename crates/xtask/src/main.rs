@@ -1,11 +1,15 @@
 //! The project's own chores: `cargo xtask demo|test|fixtures|bench`.
 //! Knows kiln only as a program that it builds and starts.
 
+mod bench;
+mod binary;
 mod command;
+mod demo;
 mod fixtures;
 mod layer_difference;
 mod layout;
 mod packages;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -23,6 +27,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
+        ["demo"] => demo::demo(),
+        ["test"] => test::test(false),
+        ["test", "--full"] => test::test(true),
+        ["bench"] => bench::bench(),
         ["fixtures"] => fixtures::assemble().map(drop),
         ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

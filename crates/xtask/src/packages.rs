@@ -8,12 +8,24 @@ pub(crate) const FIXTURES: &[&str] = &["mmdebstrap", "busybox-static", "tar"];
 
 /// For the tests: other tools that judge kiln's archives, and what the cases set up.
 pub(crate) const TESTS: &[&str] = &[
-    "attr", "bzip2", "e2fsprogs", "git", "libcap2-bin", "mount", "podman", "python3", "skopeo",
-    "uidmap", "umoci", "util-linux", "xz-utils", "zstd",
+    "attr",
+    "bzip2",
+    "e2fsprogs",
+    "git",
+    "libcap2-bin",
+    "mount",
+    "podman",
+    "python3",
+    "skopeo",
+    "uidmap",
+    "umoci",
+    "util-linux",
+    "xz-utils",
+    "zstd",
 ];
 
 /// For the comparisons of `bench`.
-pub(crate) const BENCH: &[&str] = &["runc"];
+pub(crate) const BENCH: &[&str] = &["e2fsprogs", "mount", "runc", "umoci", "util-linux"];
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn ensure(packages: &[&str]) -> Outcome {

@@ -11,9 +11,9 @@ pub(crate) fn root() -> Outcome<PathBuf> {
         None => std::env::current_dir().map_err(|e| format!("no current directory: {e}"))?,
     };
     let found = here.ancestors().find(|dir| dir.join("crates/xtask/Cargo.toml").is_file());
-    found.map(Path::to_path_buf).ok_or_else(|| {
-        format!("{} is not inside kiln's workspace: start this as `cargo xtask …`", here.display())
-    })
+    found
+        .map(Path::to_path_buf)
+        .ok_or_else(|| format!("{} is not inside kiln's workspace: start this as `cargo xtask …`", here.display()))
 }
 
 /// Where cargo puts what it builds.
