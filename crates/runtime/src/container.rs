@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 
+use crate::channel;
+use crate::plan::FromHelper;
+use crate::start::reap;
+use crate::sys;
+
 /// A running container. Dropping it kills every process of it and waits for their end.
 #[derive(Debug)]
 pub struct Container {
@@ -83,6 +88,20 @@ impl Container {
         self.terminal.take()
     }
 
+    /// Waits for the end of the container, of all its processes and of the helper, which has by
+    /// then let go of what it held. Blocks.
+    pub fn wait(&mut self) -> Result<Exit, WaitError> {
+        let control = self.control.take().ok_or(WaitError::Waited)?;
+        let heard = channel::receive(&control);
+        drop(control);
+        let end = reap(&mut self.helper);
+        match heard? {
+            Some((FromHelper::Ended(exit), _)) => Ok(exit),
+            Some((FromHelper::Failed(error), _)) => Err(WaitError::HelperDied(error.to_string())),
+            _ => Err(WaitError::HelperDied(end)),
+        }
+    }
+
     /// A handle to send signals with, from any thread.
     pub fn signaller(&self) -> Signaller {
         Signaller { pidfd: Arc::clone(&self.pidfd) }
@@ -95,6 +114,16 @@ impl Container {
     }
 }
 
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Some(control) = self.control.take() {
+            // The end of the socket is the helper's order to kill.
+            drop(control);
+            reap(&mut self.helper);
+        }
+    }
+}
+
 /// Sends signals to pid 1 of a container. Keeps no process alive; harmless after its end.
 #[derive(Clone, Debug)]
 pub struct Signaller {
@@ -104,8 +133,10 @@ pub struct Signaller {
 impl Signaller {
     /// Sends a signal by number. A container that has ended already is no error.
     pub fn signal(&self, number: i32) -> io::Result<()> {
-        let _ = (number, &self.pidfd);
-        Ok(())
+        match sys::signal_process(self.pidfd.as_fd(), number) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            result => result,
+        }
     }
 
     /// Ends every process of the container at once.

@@ -10,10 +10,20 @@ pub mod helper;
 pub mod rootless;
 pub mod spec;
 
+mod capability;
+mod cgroup;
+mod channel;
+mod compile;
 mod container;
 mod error;
+mod executable;
 mod launch;
+mod mount_points;
+mod plan;
+mod seccomp;
+mod setup;
 mod start;
+mod sys;
 mod tier;
 
 pub use container::{Container, Exit, Note, Signaller, Status, Terminal, WaitError};

@@ -2,7 +2,8 @@
 
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxNamespace,
-    LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, Process, RootBuilder, Spec, SpecBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, Process, ProcessBuilder, RootBuilder, Spec,
+    SpecBuilder, User, UserBuilder,
 };
 
 /// The network of a container, as far as the runtime makes it.
@@ -52,25 +53,49 @@ const MASKED_SINCE_27: &str = "/sys/devices/virtual/powercap";
 
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// A complete specification with docker's defaults: its capabilities, mounts (`/proc`, `/dev`,
-/// `/dev/pts`, `/dev/shm` of 64 MiB, `/dev/mqueue`, `/sys` read-only), masked and read-only
-/// paths, own mount, pid, ipc and uts namespaces and the given network.
+/// A process as docker starts it: docker's capabilities, no resource limits of its own,
+/// `no_new_privs` off. (The builder of the `oci-spec` crate has other defaults.)
 ///
-/// `process` is taken as it is; where its capabilities are not set they become docker's. Change
-/// the result by its setters.
+/// `arguments` is the command with its arguments, `environment` has `NAME=value` entries and
+/// `cwd` is absolute inside the container.
+pub fn process(
+    arguments: Vec<String>,
+    environment: Vec<String>,
+    cwd: impl Into<std::path::PathBuf>,
+    user: User,
+) -> Result<Process, oci_spec::OciSpecError> {
+    let mut process = ProcessBuilder::default()
+        .args(arguments)
+        .env(environment)
+        .cwd(cwd)
+        .user(user)
+        .terminal(false)
+        .capabilities(capabilities(&DEFAULT_CAPABILITIES)?)
+        .build()?;
+    process.set_rlimits(None).set_no_new_privileges(None);
+    Ok(process)
+}
+
+/// A user by number, with the groups that it is a member of besides `gid`.
+pub fn user(uid: u32, gid: u32, additional_gids: Vec<u32>) -> Result<User, oci_spec::OciSpecError> {
+    UserBuilder::default().uid(uid).gid(gid).additional_gids(additional_gids).build()
+}
+
+/// A complete specification with docker's mounts (`/proc`, `/dev`, `/dev/pts`, `/dev/shm` of
+/// 64 MiB, `/dev/mqueue`, `/sys` read-only), masked and read-only paths, own mount, pid, ipc and
+/// uts namespaces and the given network. Change the result by its setters.
 pub fn docker_default(process: Process, hostname: &str, network: &Network) -> Result<Spec, oci_spec::OciSpecError> {
-    let mut process = process;
-    if process.capabilities().is_none() {
-        process.set_capabilities(Some(capabilities(&DEFAULT_CAPABILITIES)?));
-    }
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(network)?)
         .masked_paths(masked_paths())
         .readonly_paths(READ_ONLY.map(String::from).to_vec())
         .build()?;
+    let mut linux = linux;
+    // The builder's own defaults are not docker's.
+    linux.set_resources(None).set_seccomp(None).set_devices(None);
     SpecBuilder::default()
         .version("1.0.2")
-        .root(RootBuilder::default().path("rootfs").build()?)
+        .root(RootBuilder::default().path("rootfs").readonly(false).build()?)
         .process(process)
         .hostname(hostname)
         .mounts(mounts()?)
