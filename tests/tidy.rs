@@ -155,7 +155,11 @@ fn is_root_of_a_target(path: &str) -> bool {
     let inside = path.splitn(3, '/').nth(2).unwrap_or(path);
     let alone = |directory| inside.strip_prefix(directory).is_some_and(|file: &str| !file.contains('/'));
     let named = ["src/lib.rs", "src/main.rs", "build.rs"].contains(&inside);
-    named || ["src/bin/", "tests/", "examples/", "benches/"].into_iter().any(alone) || path == "benches/lib.rs"
+    let example = inside.starts_with("examples/") && inside.ends_with("/main.rs");
+    named
+        || example
+        || ["src/bin/", "tests/", "examples/", "benches/"].into_iter().any(alone)
+        || path == "benches/lib.rs"
 }
 
 /// Whether the module above says `mod NAME;`.
