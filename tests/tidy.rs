@@ -270,7 +270,10 @@ fn documents() -> Vec<(String, String)> {
 fn tracked() -> Vec<String> {
     let root = workspace();
     let root = root.to_str().expect("path in UTF-8");
-    let list = tool("git", &["-C", root, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
+    let list = tool(
+        "git",
+        &["-c", "safe.directory=*", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+    );
     let paths = list.split('\0').filter(|path| !path.is_empty()).map(str::to_owned);
     paths.filter(|path| PathBuf::from(root).join(path).is_file()).collect()
 }
