@@ -12,8 +12,9 @@ use crate::{hygiene, workspace};
 
 /// Kiln as one user has it. Dropping it checks that nothing was left behind.
 pub struct Kiln {
-    directory: TempDir,
+    /// Mounted in `directory`, so it goes first.
     disk: Option<Disk>,
+    directory: TempDir,
     user: Option<User>,
     program: PathBuf,
 }
