@@ -5,6 +5,7 @@
 
 pub mod compression;
 pub mod export;
+pub mod layout;
 pub mod load;
 pub mod pack;
 pub mod pull;

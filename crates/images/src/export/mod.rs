@@ -1,28 +1,76 @@
 //! Images and file systems on their way out of the store.
-use std::io::Write;
-use std::os::fd::BorrowedFd;
+//!
+//! An image becomes an OCI layout or a docker archive, each as one tar; a root file system becomes
+//! a flat tar or a directory. Where the bytes go is the caller's business.
+
+mod archive;
+mod local;
+mod parts;
+mod rootfs;
+
+use std::io::{self, Write};
 
 use kiln_oci::{Descriptor, Digest, ImageConfig, Platform, Reference};
 use kiln_progress::Task;
-use kiln_store::{Image, Layer, Store, Timestamp, Union};
+use kiln_store::{Image, ImageLayer, Layer, NewImage, Store, Timestamp};
 
 use crate::compression::Format;
+use crate::pack::{self, PackError};
+
+pub use local::local;
+pub use rootfs::tar;
+
+pub(crate) use archive::{Listing, write_archive};
+pub(crate) use parts::Parts;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A layer cannot be packed.
     #[error(transparent)]
-    Pack(#[from] crate::pack::PackError),
+    Pack(#[from] PackError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kiln_store::Error),
+    /// The destination cannot be written.
+    #[error("cannot write the export: {0}")]
+    Write(#[source] io::Error),
+    /// An entry of the destination directory cannot be written.
+    #[error("cannot write {path:?} in the destination: {source}")]
+    WriteEntry {
+        /// The entry beneath the destination, lossily.
+        path: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// A document cannot be expressed as JSON, or read as what it should be.
+    #[error("the {what} of the image is malformed: {source}")]
+    Document {
+        /// Which document.
+        what: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A layer of the image is neither unpacked nor kept as a blob.
+    #[error("layer {diff_id} of the image is not in the store; pull the image again")]
+    MissingLayer {
+        /// The layer.
+        diff_id: Digest,
+    },
+    /// A layer cannot be dropped from or added to a finished image.
+    #[error("the config names {diff_ids} layers, but the image has {layers}")]
+    LayerCount {
+        /// Diff ids in the config.
+        diff_ids: usize,
+        /// Layers known.
+        layers: usize,
+    },
 }
 
 /// What one image of an export consists of.
 #[derive(Clone, Debug)]
 pub struct ImageContent {
-    /// The config; its diff ids are filled in from `layers` if they are empty.
+    /// The config; its diff ids are replaced by those of `layers`.
     pub config: ImageConfig,
     /// The layers, bottom first.
     pub layers: Vec<Layer>,
@@ -33,11 +81,13 @@ pub struct ImageContent {
 /// How layers are written.
 #[derive(Clone, Debug, Default)]
 pub struct ExportOptions {
-    /// Compression of layers.
+    /// Compression of layers that are not blobs already.
     pub format: Format,
-    /// File times after this one are written as this one (`rewrite-timestamp`).
+    /// File times after this one are written as this one (`rewrite-timestamp`). Layers that came
+    /// with the base image stay as they are.
     pub newest: Option<Timestamp>,
-    /// `org.opencontainers.image.created` of the index entry, RFC 3339; the config's `created` if absent.
+    /// `org.opencontainers.image.created` of the index entry, RFC 3339; the config's `created` if
+    /// absent.
     pub created: Option<String>,
 }
 
@@ -50,12 +100,32 @@ pub struct Exported {
     pub configs: Vec<Digest>,
 }
 
-/// Completes a built image: computes diff ids, stores config, adds the image to the store and gives it `names`.
+/// Completes a built image: computes its diff ids, stores the config, adds the image to the store
+/// and gives it `names` (with the tag `latest` where they have none).
 pub fn store_image(store: &Store, content: &ImageContent, names: &[Reference]) -> Result<Image, ExportError> {
-    todo!()
+    let diff_ids = pack::diff_ids(store, &content.layers)?;
+    let mut config = content.config.clone();
+    config.rootfs.diff_ids.clone_from(&diff_ids);
+    let raw = config.to_bytes().map_err(|source| ExportError::Document { what: "config", source })?;
+    let id = store.blobs().insert(&raw)?.digest;
+    let known = parts::known_blobs(store)?;
+    let layer = |(diff_id, layer): (Digest, &Layer)| ImageLayer {
+        blob: known.get(&diff_id).cloned(),
+        layer: Some(layer.id()),
+        diff_id,
+    };
+    let layers = diff_ids.into_iter().zip(&content.layers).map(layer).collect();
+    let mut image = store.images().insert(&NewImage { id: id.clone(), manifest: None, layers })?;
+    for name in names {
+        store.images().tag(&name.with_default_tag().to_string(), &id)?;
+    }
+    if let Some(named) = store.images().get(&id)? {
+        image = named;
+    }
+    Ok(image)
 }
 
-/// Writes an OCI layout as a tar. Several images become one index, one a platform.
+/// Writes an OCI layout as a tar. Several images become one index of platforms.
 pub fn oci<W: Write>(
     output: W,
     store: &Store,
@@ -64,7 +134,10 @@ pub fn oci<W: Write>(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Exported, ExportError> {
-    todo!()
+    let parts = parts::of_contents(store, images, options, task)?;
+    let (listing, exported) = Listing::platforms(&parts, names, options.created.as_deref())?;
+    write_archive(output, store, &listing, task)?;
+    Ok(exported)
 }
 
 /// Writes one image as `docker load` takes it: docker archive and OCI layout in one tar.
@@ -76,15 +149,14 @@ pub fn docker<W: Write>(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Exported, ExportError> {
-    todo!()
+    let parts = parts::of_contents(store, std::slice::from_ref(image), options, task)?;
+    let (mut listing, exported) = Listing::platforms(&parts, names, options.created.as_deref())?;
+    for part in &parts {
+        listing.add_docker_image(part, names);
+    }
+    write_archive(output, store, &listing, task)?;
+    Ok(exported)
 }
 
-/// Writes the root file system as a flat tar.
-pub fn tar<W: Write>(output: W, rootfs: &Union, newest: Option<Timestamp>) -> Result<W, ExportError> {
-    todo!()
-}
-
-/// Writes the root file system into a directory, as the calling user.
-pub fn local(directory: BorrowedFd<'_>, rootfs: &Union, newest: Option<Timestamp>) -> Result<(), ExportError> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

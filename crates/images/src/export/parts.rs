@@ -1,0 +1,208 @@
+//! The documents and blobs that an image consists of, made ready in the store before any is
+//! written out: an archive names sizes and digests before it holds the bytes.
+
+use std::collections::HashMap;
+
+use kiln_oci::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Platform};
+use kiln_progress::Task;
+use kiln_store::{Image, ImageLayer, Layer, Store, Union};
+use rayon::prelude::*;
+
+use super::{ExportError, ExportOptions, ImageContent};
+use crate::pack::{self, PackedLayer};
+
+/// Larger configs and manifests than this are not read.
+const DOCUMENT_LIMIT: u64 = 8 << 20;
+
+/// One image, ready to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// Bytes of the manifest.
+    pub(crate) manifest: Vec<u8>,
+    /// The manifest's own descriptor, with the platform.
+    pub(crate) descriptor: Descriptor,
+    /// Bytes of the config.
+    pub(crate) config: Vec<u8>,
+    /// The config's descriptor.
+    pub(crate) config_descriptor: Descriptor,
+    /// Descriptors of the layers, bottom first; their blobs are in the store.
+    pub(crate) layers: Vec<Descriptor>,
+    /// `created` of the config.
+    pub(crate) created: Option<String>,
+}
+
+/// The blobs of layers that came from elsewhere, by diff id: what was pulled is passed on as it is.
+pub(super) fn known_blobs(store: &Store) -> Result<HashMap<Digest, Descriptor>, ExportError> {
+    let mut known = HashMap::new();
+    for image in store.images().list()? {
+        for layer in image.layers {
+            if let Some(blob) = layer.blob
+                && store.blobs().contains(&blob.digest)?
+            {
+                known.insert(layer.diff_id, blob);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Makes images that were just built ready; several layers at once.
+pub(super) fn of_contents(
+    store: &Store,
+    images: &[ImageContent],
+    options: &ExportOptions,
+    task: &Task,
+) -> Result<Vec<Parts>, ExportError> {
+    let known = known_blobs(store)?;
+    let mut parts = Vec::new();
+    for image in images {
+        let packing = task.part("packing layers");
+        packing.start();
+        let layers = pack_all(store, &known, &image.layers, options);
+        packing.finish(outcome(&layers));
+        let layers = layers?;
+        let mut config = image.config.clone();
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        let raw = config.to_bytes().map_err(|source| ExportError::Document { what: "config", source })?;
+        let layers = layers.into_iter().map(|layer| layer.descriptor).collect();
+        parts.push(Parts::new(raw, layers, Some(&image.platform), config.created)?);
+    }
+    Ok(parts)
+}
+
+fn outcome<T>(result: &Result<T, ExportError>) -> kiln_progress::Outcome {
+    match result {
+        Ok(_) => kiln_progress::Outcome::Done,
+        Err(error) => kiln_progress::Outcome::Failed(error.to_string()),
+    }
+}
+
+fn pack_all(
+    store: &Store,
+    known: &HashMap<Digest, Descriptor>,
+    layers: &[Layer],
+    options: &ExportOptions,
+) -> Result<Vec<PackedLayer>, ExportError> {
+    let one = |(position, layer): (usize, &Layer)| -> Result<PackedLayer, ExportError> {
+        if let Some(diff_id) = layer.diff_id()?
+            && let Some(descriptor) = known.get(&diff_id)
+        {
+            return Ok(PackedLayer { diff_id, descriptor: descriptor.clone() });
+        }
+        let lower = Union::new(layers.get(..position).unwrap_or_default().to_vec())?;
+        Ok(pack::blob(store, layer, &lower, options.format, options.newest)?)
+    };
+    layers.par_iter().enumerate().map(one).collect()
+}
+
+impl Parts {
+    fn new(
+        config: Vec<u8>,
+        layers: Vec<Descriptor>,
+        platform: Option<&Platform>,
+        created: Option<String>,
+    ) -> Result<Parts, ExportError> {
+        let config_descriptor = Descriptor::new(MediaType::OciConfig, Digest::of(&config), config.len() as u64);
+        let layers: Vec<Descriptor> = layers.into_iter().map(oci_layer).collect();
+        let manifest = Manifest::new(config_descriptor.clone(), layers.clone());
+        let manifest =
+            serde_json::to_vec(&manifest).map_err(|source| ExportError::Document { what: "manifest", source })?;
+        let mut descriptor = Descriptor::new(MediaType::OciManifest, Digest::of(&manifest), manifest.len() as u64);
+        descriptor.platform = platform.cloned();
+        Ok(Parts { manifest, descriptor, config, config_descriptor, layers, created })
+    }
+
+    /// Makes an image of the store ready: with the manifest that it was pulled with, if all of that
+    /// is here, or else with one of its own.
+    pub(crate) fn of_image(store: &Store, image: &Image, options: &ExportOptions) -> Result<Parts, ExportError> {
+        let raw = store.blobs().read(&image.id, DOCUMENT_LIMIT)?;
+        let config = ImageConfig::parse(&raw).map_err(|source| ExportError::Document { what: "config", source })?;
+        if let Some(parts) = Parts::as_pulled(store, image, &raw, &config)? {
+            return Ok(parts);
+        }
+        if config.rootfs.diff_ids.len() != image.layers.len() {
+            let (diff_ids, layers) = (config.rootfs.diff_ids.len(), image.layers.len());
+            return Err(ExportError::LayerCount { diff_ids, layers });
+        }
+        let mut layers = Vec::new();
+        for position in 0..image.layers.len() {
+            layers.push(stored_layer(store, &image.layers, position, options)?);
+        }
+        Parts::new(raw, layers, Some(&config.platform()), config.created)
+    }
+
+    /// The image with its original manifest; `None` if a piece of it is not in the store.
+    fn as_pulled(
+        store: &Store,
+        image: &Image,
+        raw_config: &[u8],
+        config: &ImageConfig,
+    ) -> Result<Option<Parts>, ExportError> {
+        let Some(digest) = &image.manifest else {
+            return Ok(None);
+        };
+        if !store.blobs().contains(digest)? {
+            return Ok(None);
+        }
+        let raw = store.blobs().read(digest, DOCUMENT_LIMIT)?;
+        let manifest: Manifest =
+            serde_json::from_slice(&raw).map_err(|source| ExportError::Document { what: "manifest", source })?;
+        for layer in &manifest.layers {
+            if !store.blobs().contains(&layer.digest)? {
+                return Ok(None);
+            }
+        }
+        let media_type = manifest.media_type.clone().unwrap_or(MediaType::OciManifest);
+        let mut descriptor = Descriptor::new(media_type, digest.clone(), raw.len() as u64);
+        descriptor.platform = Some(config.platform());
+        Ok(Some(Parts {
+            manifest: raw,
+            descriptor,
+            config: raw_config.to_vec(),
+            config_descriptor: manifest.config,
+            layers: manifest.layers,
+            created: config.created.clone(),
+        }))
+    }
+}
+
+/// The blob of one layer of a stored image: kept from the pull, or packed now.
+fn stored_layer(
+    store: &Store,
+    layers: &[ImageLayer],
+    position: usize,
+    options: &ExportOptions,
+) -> Result<Descriptor, ExportError> {
+    let Some(wanted) = layers.get(position) else {
+        return Err(ExportError::LayerCount { diff_ids: position, layers: layers.len() });
+    };
+    if let Some(blob) = &wanted.blob
+        && store.blobs().contains(&blob.digest)?
+    {
+        return Ok(blob.clone());
+    }
+    let layer = unpacked(store, wanted)?;
+    let below = layers.get(..position).unwrap_or_default();
+    let below: Result<Vec<Layer>, ExportError> = below.iter().map(|layer| unpacked(store, layer)).collect();
+    let packed = pack::blob(store, &layer, &Union::new(below?)?, options.format, None)?;
+    Ok(packed.descriptor)
+}
+
+fn unpacked(store: &Store, wanted: &ImageLayer) -> Result<Layer, ExportError> {
+    let by_id = wanted.layer.map(|id| store.layers().get(id)).transpose()?.flatten();
+    let layer = match by_id {
+        Some(layer) => Some(layer),
+        None => store.layers().by_diff_id(&wanted.diff_id)?,
+    };
+    layer.ok_or_else(|| ExportError::MissingLayer { diff_id: wanted.diff_id.clone() })
+}
+
+/// The same layer with OCI's media type, whatever docker called it.
+fn oci_layer(mut layer: Descriptor) -> Descriptor {
+    layer.media_type = match layer.media_type {
+        MediaType::DockerLayer => MediaType::OciLayer,
+        MediaType::DockerLayerGzip => MediaType::OciLayerGzip,
+        other => other,
+    };
+    layer
+}

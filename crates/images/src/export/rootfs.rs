@@ -1,0 +1,52 @@
+//! A root file system as one flat tar: what a container would see.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use kiln_store::{Found, Kind, Timestamp, Union};
+
+use super::ExportError;
+use crate::pack::{copy_content, tar_entry};
+use crate::tar::{EntryKind, TarWriter};
+
+/// Writes the root file system as a flat tar to `output`, and returns that, not flushed. File times
+/// after `newest` are written as `newest`. The root itself has no entry.
+pub fn tar<W: Write>(output: W, rootfs: &Union, newest: Option<Timestamp>) -> Result<W, ExportError> {
+    let mut writer = TarWriter::new(output);
+    let mut first_names = FirstNames::default();
+    for found in rootfs.walk(b"") {
+        if found.entry.path().is_empty() {
+            continue;
+        }
+        let mut header = tar_entry(&found.entry, newest);
+        if let Some(first) = first_names.earlier(&found) {
+            header.kind = EntryKind::HardLink { target: first.to_vec() };
+        }
+        writer.append(&header).map_err(ExportError::Write)?;
+        if header.kind == EntryKind::File && header.size > 0 {
+            let file = rootfs.open(&found)?;
+            let entry = &found.entry;
+            copy_content(file, entry.path(), entry.size(), entry.digest(), &mut writer, ExportError::Write)?;
+        }
+    }
+    writer.finish().map_err(ExportError::Write)
+}
+
+/// The first name of each hard-linked file of a walk.
+#[derive(Default)]
+pub(super) struct FirstNames<'a> {
+    by_group: HashMap<(usize, u32), &'a [u8]>,
+}
+
+impl<'a> FirstNames<'a> {
+    /// The name under which the same file came before, if it did. Link groups are a layer's own.
+    pub(super) fn earlier(&mut self, found: &Found<'a>) -> Option<&'a [u8]> {
+        if found.entry.kind() == Kind::Directory {
+            return None;
+        }
+        let path = found.entry.path();
+        let group = (found.layer, found.entry.link_group()?);
+        let first = *self.by_group.entry(group).or_insert(path);
+        (first != path).then_some(first)
+    }
+}

@@ -1,0 +1,1 @@
+//! Archives as other tools take them.

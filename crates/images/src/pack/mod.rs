@@ -1,0 +1,141 @@
+//! Turns a layer of the store into a tar archive, its diff id, and a compressed blob.
+//!
+//! Bytes are compared with the layer's index on their way out. This does not know images: which
+//! layers lie below is told by the caller.
+
+mod entries;
+mod remembered;
+mod streams;
+
+use std::io::{self, Write};
+
+use kiln_oci::{Descriptor, Digest};
+use kiln_store::{Layer, LayerId, Store, Timestamp, Union};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::compression::{CompressedWriter, Format};
+use crate::tar::TarWriter;
+
+pub(crate) use entries::{copy_content, tar_entry};
+pub(crate) use streams::Hashing;
+
+/// Why a layer cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] kiln_store::Error),
+    /// The archive cannot be written.
+    #[error("cannot write the layer's archive: {0}")]
+    Write(#[source] io::Error),
+    /// A file of the layer cannot be read.
+    #[error("cannot read {path:?} of a layer: {source}")]
+    Read {
+        /// The file, lossily.
+        path: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// A file of the layer has other bytes than when the layer was made.
+    #[error("the file {path:?} of a layer is damaged: {what}; `kiln system prune` and building again repair it")]
+    Damaged {
+        /// The file, lossily.
+        path: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The layer's archive is another one than before.
+    #[error("layer {layer} is damaged: its diff id was {expected} and is now {actual}")]
+    Changed {
+        /// The layer.
+        layer: LayerId,
+        /// What the store knows.
+        expected: Digest,
+        /// What the archive has now.
+        actual: Digest,
+    },
+}
+
+/// A layer as a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedLayer {
+    /// Digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// Media type, digest and size of the blob, which is in the store.
+    pub descriptor: Descriptor,
+}
+
+/// Writes `layer` as a tar to `output` and returns that, not flushed.
+///
+/// `lower` are the layers below it, which tell what an opaque directory deletes. File times after
+/// `newest` are written as `newest`.
+pub fn write_layer<W: Write>(
+    output: W,
+    layer: &Layer,
+    lower: &Union,
+    newest: Option<Timestamp>,
+) -> Result<W, PackError> {
+    let mut tar = TarWriter::new(output);
+    entries::write_entries(&mut tar, layer, lower, newest)?;
+    tar.finish().map_err(PackError::Write)
+}
+
+/// The diff ids of all `layers` (bottom first), computed in parallel where the store does not know
+/// them yet, and kept there.
+pub fn diff_ids(store: &Store, layers: &[Layer]) -> Result<Vec<Digest>, PackError> {
+    let at = |position: usize| layers.get(..position).unwrap_or_default().to_vec();
+    let one = |(position, layer): (usize, &Layer)| match layer.diff_id()? {
+        Some(diff_id) => Ok(diff_id),
+        None => diff_id(store, layer, &Union::new(at(position))?),
+    };
+    layers.par_iter().enumerate().map(one).collect()
+}
+
+fn diff_id(store: &Store, layer: &Layer, lower: &Union) -> Result<Digest, PackError> {
+    let hashing = write_layer(Hashing::new(io::sink()), layer, lower, None)?;
+    let (_, diff_id) = hashing.finish();
+    store.layers().set_diff_id(layer, &diff_id, false)?;
+    Ok(diff_id)
+}
+
+/// Packs and compresses `layer` into a blob of the store, in one pass; an earlier result that is
+/// still there is taken instead.
+pub fn blob(
+    store: &Store,
+    layer: &Layer,
+    lower: &Union,
+    format: Format,
+    newest: Option<Timestamp>,
+) -> Result<PackedLayer, PackError> {
+    let key = remembered::key(layer, format, newest);
+    if let Some(packed) = remembered::find(store, &key)? {
+        return Ok(packed);
+    }
+    let compressed = CompressedWriter::new(store.blobs().create()?, format);
+    let hashing = write_layer(Hashing::new(compressed), layer, lower, newest)?;
+    let (compressed, diff_id) = hashing.finish();
+    let blob = compressed.finish().map_err(PackError::Write)?.commit(None, None)?;
+    if newest.is_none() {
+        settle_diff_id(store, layer, &diff_id)?;
+    }
+    let descriptor = Descriptor::new(format.media_type(), blob.digest, blob.size);
+    let packed = PackedLayer { diff_id, descriptor };
+    remembered::insert(store, &key, layer, &packed)?;
+    Ok(packed)
+}
+
+/// Keeps the diff id, or finds the layer changed since it was first computed.
+fn settle_diff_id(store: &Store, layer: &Layer, actual: &Digest) -> Result<(), PackError> {
+    match layer.diff_id()? {
+        None => store.layers().set_diff_id(layer, actual, false)?,
+        Some(expected) if expected != *actual => {
+            return Err(PackError::Changed { layer: layer.id(), expected, actual: actual.clone() });
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

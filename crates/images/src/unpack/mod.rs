@@ -1,0 +1,136 @@
+//! Puts the entries of a tar archive into a layer: image layers, and archives of `ADD`.
+//!
+//! Nothing in an archive is trusted: paths are resolved here and by the store's writer, never by
+//! the kernel's rules. Knows neither where archives come from nor what the layers below mean.
+
+mod entries;
+mod extract;
+mod paths;
+mod pipeline;
+
+pub use extract::{ExtractOptions, extract, is_archive};
+
+use std::io::{self, Read};
+
+use kiln_oci::Digest;
+use kiln_store::{Layer, LayerWriter, Metadata, Store, Timestamp};
+
+use crate::tar::{TarError, TarReader};
+
+/// Why an archive cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The archive is damaged, or none.
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    /// The compressed stream is damaged, or cannot be read.
+    #[error("cannot read the archive: {0}")]
+    Read(#[source] io::Error),
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Store(#[from] kiln_store::Error),
+    /// The content of an entry cannot be written.
+    #[error("cannot write {path:?}: {source}")]
+    Write {
+        /// The entry, lossily.
+        path: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// An entry's path leads out of the root.
+    #[error("refusing the entry {path:?}: its path leads out of the file system being unpacked")]
+    Escapes {
+        /// The path as in the archive, lossily.
+        path: String,
+    },
+    /// A path or part of it cannot exist.
+    #[error("refusing the entry {path:?}: {reason}")]
+    BadName {
+        /// The path as in the archive, lossily.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A hard link to something that is not there.
+    #[error("refusing the hard link {path:?}: its target {target:?} is not in the archive")]
+    DanglingHardLink {
+        /// The path as in the archive, lossily.
+        path: String,
+        /// The target as in the archive, lossily.
+        target: String,
+    },
+    /// A parent of an entry is a link that does not lead to a directory within the destination.
+    #[error("refusing the entry {path:?}: {link:?} does not lead to a directory within the destination")]
+    ThroughLink {
+        /// The path as in the archive, lossily.
+        path: String,
+        /// The link, beneath the destination, lossily.
+        link: String,
+    },
+    /// The unpacked bytes are not those that the image's config names.
+    #[error("the layer's content does not match the image's config: expected diff id {expected}, found {actual}")]
+    DiffIdMismatch {
+        /// What the config says.
+        expected: Digest,
+        /// What the bytes have.
+        actual: Digest,
+    },
+}
+
+/// A layer made from an archive.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    /// The layer, with its diff id set.
+    pub layer: Layer,
+    /// Digest of the uncompressed tar.
+    pub diff_id: Digest,
+}
+
+/// Unpacks an image layer: a tar archive in any known compression, with whiteouts. Reads `blob` to
+/// its end, on a thread of its own.
+///
+/// With `expected`, a layer of the store with that diff id is returned without reading, and other
+/// bytes than expected are an error.
+pub fn layer<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Unpacked, UnpackError> {
+    if let Some(diff_id) = expected
+        && let Some(layer) = store.layers().by_diff_id(diff_id)?
+    {
+        return Ok(Unpacked { layer, diff_id: diff_id.clone() });
+    }
+    let root = Metadata::root_owned(0o755, Timestamp::default());
+    let writer = store.layers().stage(&root)?.writer()?;
+    let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
+    if let Some(expected) = expected
+        && *expected != diff_id
+    {
+        return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual: diff_id });
+    }
+    keep(store, writer, diff_id)
+}
+
+/// Commits the layer, unless another one with the same diff id came in between.
+fn keep(store: &Store, writer: LayerWriter, diff_id: Digest) -> Result<Unpacked, UnpackError> {
+    let layer = match store.layers().by_diff_id(&diff_id)? {
+        Some(layer) => layer,
+        None => {
+            let layer = writer.commit()?;
+            store.layers().set_diff_id(&layer, &diff_id, true)?;
+            layer
+        }
+    };
+    Ok(Unpacked { layer, diff_id })
+}
+
+/// An archive's path for a message.
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// Reads entries in any compression.
+fn open<R: Read>(archive: R) -> Result<TarReader<crate::compression::Decompressor<R>>, UnpackError> {
+    let plain = crate::compression::decompress(archive).map_err(UnpackError::Read)?;
+    Ok(TarReader::new(plain))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Hostile archives and whiteouts.
