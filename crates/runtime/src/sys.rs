@@ -116,6 +116,12 @@ pub(crate) fn unshare_cgroup_namespace() -> io::Result<()> {
     check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }))
 }
 
+/// Moves this process into a new user namespace and a new mount namespace owned by it.
+pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
+    // SAFETY: changes no memory or descriptors; the kernel refuses threaded processes.
+    check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) }))
+}
+
 /// Undoes what a process inherits of its starter's signal handling: all signals at their default
 /// action, none blocked.
 pub(crate) fn reset_signals() {

@@ -84,7 +84,9 @@ pub(super) fn mount_all(
 
 fn place(mount: &Mount, source: &OwnedFd, points: &mut MountPoints<'_>) -> io::Result<()> {
     if mount.attributes != 0 {
-        sys::mount_set_attributes(source.as_fd(), mount.attributes, 0, 0, mount.recursive_attributes)?;
+        // A file system of one's own has nothing below; the host's `/sys` in its place has.
+        let recursive = mount.recursive_attributes || matches!(mount.source, Source::FileSystem { .. });
+        sys::mount_set_attributes(source.as_fd(), mount.attributes, 0, 0, recursive)?;
     }
     let directory = FileType::from_raw_mode(fstat(source)?.st_mode) == FileType::Directory;
     let target = points.find_or_make(&mount.target, directory)?;
