@@ -1,16 +1,16 @@
 //! What is wrong is said clearly, with its place; the exit code is docker's; the store stays usable.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use kiln_tests::is_root_for;
 use kiln_tests::kiln::{Answer, Kiln, answer, fixture, tool};
 use kiln_tests::registry::Registry;
+use kiln_tests::running::Running;
 use kiln_tests::tarball::{Entry, tarball};
 use kiln_tests::user::User;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 /// A kiln that has busybox.
 fn kiln() -> Kiln {
@@ -276,14 +276,10 @@ fn control_c() {
     let context = kiln.scratch("context");
     fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo in the middle; sleep 1000\n").expect("Dockerfile");
     let mut command = kiln.command(&["build", "--progress", "plain", text(&context)]);
-    let mut child = command.stderr(Stdio::piped()).spawn().expect("kiln");
-    let mut progress = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut lines = progress.by_ref().map(|line| line.expect("progress"));
-    assert!(lines.any(|line| line.ends_with("in the middle") && !line.contains('[')));
-    kill_process(Pid::from_child(&child), Signal::INT).expect("running");
-    let rest: Vec<String> = lines.collect();
-    let status = child.wait().expect("ended");
-    assert!(!status.success(), "{rest:?}");
+    let mut build = Running::start(&mut command);
+    build.wait_for_words("in the middle");
+    let (status, said) = build.signal(Signal::INT);
+    assert!(!status.success(), "{said}");
     still_works(&kiln);
 }
 

@@ -1,12 +1,11 @@
 //! The same build started six times at once, as separate processes: each step runs once, and survives its starter.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use kiln_tests::kiln::Kiln;
-use rustix::process::{Pid, Signal, kill_process};
+use kiln_tests::running::{Running, wait_until};
+use rustix::process::Signal;
 
 /// Each step notes in a cache mount that it ran. The second waits until a file called `go` is there.
 const DOCKERFILE: &str = r#"FROM busybox
@@ -15,12 +14,15 @@ RUN --mount=type=cache,id=notes,target=/notes echo second >> /notes/ran; until t
 RUN --mount=type=cache,id=notes,target=/notes echo third >> /notes/ran
 "#;
 
+/// How the second step's name begins.
+const SECOND: &str = "RUN --mount=type=cache,id=notes,target=/notes echo second";
+
 #[test]
 fn six_builds_at_once_execute_each_step_once() {
     let (kiln, context) = prepared();
-    let mut builds: Vec<Build> = (0..6).map(|_| Build::start(&kiln, &context)).collect();
+    let mut builds: Vec<Running> = (0..6).map(|_| start(&kiln, &context)).collect();
     for build in &mut builds {
-        build.wait_for("echo second");
+        build.wait_for_step(SECOND);
     }
     let notes = notes(&kiln);
     fs::write(notes.join("go"), "").expect("go");
@@ -33,15 +35,16 @@ fn six_builds_at_once_execute_each_step_once() {
 #[test]
 fn when_the_first_is_cancelled_the_others_finish() {
     let (kiln, context) = prepared();
-    let mut first = Build::start(&kiln, &context);
-    first.wait_for("echo second");
+    let mut first = start(&kiln, &context);
+    first.wait_for_step(SECOND);
     let notes = notes(&kiln);
     wait_until("the first build runs the second step", || ran(&notes).len() == 2);
-    let mut others: Vec<Build> = (0..5).map(|_| Build::start(&kiln, &context)).collect();
+    let mut others: Vec<Running> = (0..5).map(|_| start(&kiln, &context)).collect();
     for build in &mut others {
-        build.wait_for("echo second");
+        build.wait_for_step(SECOND);
     }
-    first.interrupt();
+    let (status, said) = first.signal(Signal::INT);
+    assert!(!status.success(), "{said}");
     fs::write(notes.join("go"), "").expect("go");
     for build in others {
         build.must_succeed();
@@ -60,52 +63,8 @@ fn prepared() -> (Kiln, PathBuf) {
     (kiln, context)
 }
 
-/// A build in a process of its own.
-struct Build {
-    child: Child,
-    progress: BufReader<std::process::ChildStderr>,
-    said: String,
-}
-
-impl Build {
-    fn start(kiln: &Kiln, context: &Path) -> Build {
-        let mut command = kiln.command(&["build", "--progress", "plain"]);
-        let child = command.arg(context).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = child.expect("kiln");
-        let progress = BufReader::new(child.stderr.take().expect("piped"));
-        Build { child, progress, said: String::new() }
-    }
-
-    /// Reads the progress until a line contains `words`.
-    #[track_caller]
-    fn wait_for(&mut self, words: &str) {
-        loop {
-            let start = self.said.len();
-            let n = self.progress.read_line(&mut self.said).expect("progress");
-            assert_ne!(n, 0, "ended without {words:?}:\n{}", self.said);
-            if self.said[start..].contains(words) {
-                return;
-            }
-        }
-    }
-
-    /// Ctrl-C; waits for the end, which must not be a success.
-    fn interrupt(mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).expect("running");
-        self.read_rest();
-        assert!(!self.child.wait().expect("ended").success(), "{}", self.said);
-    }
-
-    #[track_caller]
-    fn must_succeed(mut self) {
-        self.read_rest();
-        assert!(self.child.wait().expect("ended").success(), "{}", self.said);
-    }
-
-    fn read_rest(&mut self) {
-        while self.progress.read_line(&mut self.said).expect("progress") > 0 {}
-    }
+fn start(kiln: &Kiln, context: &Path) -> Running {
+    Running::start(kiln.command(&["build", "--progress", "plain"]).arg(context))
 }
 
 /// The directory of the only cache mount.
@@ -129,16 +88,4 @@ fn notes(kiln: &Kiln) -> PathBuf {
 fn ran(notes: &Path) -> Vec<String> {
     let text = fs::read_to_string(notes.join("ran")).expect("notes");
     text.lines().map(str::to_owned).collect()
-}
-
-/// Polls for something that another process does; gives up after a minute.
-#[track_caller]
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..6000 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("waited in vain for: {what}");
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use kiln_tests::kiln::Kiln;
+use kiln_tests::running::wait_until;
 use kiln_tests::{full, hygiene, is_root_for, kills, say};
 
 #[test]
@@ -27,12 +28,7 @@ fn a_killed_run_takes_its_whole_process_tree_along() {
     assert_eq!(line, "ready\n");
     child.kill().expect("kill");
     child.wait().expect("ended");
-    for _ in 0..3000 {
-        if hygiene::processes(&kiln.root()).is_empty() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_until("the end of the container", || hygiene::processes(&kiln.root()).is_empty());
     // The next command sweeps what the killed one had in hand; dropping `kiln` checks that nothing is left.
     kiln.ok(&["ps", "-a"]);
 }

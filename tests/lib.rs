@@ -17,6 +17,8 @@ pub mod kills;
 pub mod kiln;
 #[path = "support/registry.rs"]
 pub mod registry;
+#[path = "support/running.rs"]
+pub mod running;
 #[path = "support/source.rs"]
 pub mod source;
 #[path = "support/steps.rs"]

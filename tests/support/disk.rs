@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::kiln::tool;
+
 /// Mounted while this lives.
 pub struct Disk {
     mounted: PathBuf,
@@ -18,9 +20,11 @@ impl Disk {
     pub fn of_size(place: &Path, size: &str) -> Disk {
         let image = place.with_extension("img");
         std::fs::create_dir_all(place).expect("mount point");
-        must(Command::new("truncate").args(["-s", size]).arg(&image));
-        must(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "lazy_itable_init=1"]).arg(&image));
-        must(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(place));
+        let text = |path: &Path| path.to_str().expect("path in UTF-8").to_owned();
+        let (image, mounted) = (text(&image), text(place));
+        tool("truncate", &["-s", size, &image]);
+        tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1", &image]);
+        tool("mount", &["-o", "loop", &image, &mounted]);
         Disk { mounted: place.to_path_buf() }
     }
 
@@ -37,9 +41,4 @@ impl Drop for Disk {
             assert!(done.is_ok_and(|status| status.success()), "cannot unmount {}", self.mounted.display());
         }
     }
-}
-
-fn must(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
