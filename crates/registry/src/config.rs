@@ -26,7 +26,7 @@ pub struct HostConfig {
 }
 
 /// How failed requests are repeated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     /// How often a request is sent at most, the first time included.
     pub attempts: u32,
@@ -54,7 +54,7 @@ impl Default for RetryPolicy {
 }
 
 /// After how much silence a connection counts as broken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// Until a connection stands, TLS included.
     pub connect: Duration,

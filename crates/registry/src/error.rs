@@ -188,6 +188,9 @@ pub enum Error {
     /// A digest whose bytes cannot be checked here.
     #[error("{0} cannot be verified: the hash function is not supported")]
     UnsupportedDigest(Digest),
+    /// A stream that was read on after an error.
+    #[error("the download of {0} failed before")]
+    AlreadyFailed(Digest),
     /// The reference names no host.
     #[error("{0} names no registry")]
     NoRegistry(Box<Reference>),

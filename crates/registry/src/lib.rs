@@ -4,11 +4,13 @@
 //! digest and the size that named it. This crate does not know the store, where a user's settings come
 //! from, or how progress is shown.
 
+mod auth;
 mod client;
 mod config;
 mod credentials;
 mod error;
 mod host;
+mod transport;
 
 pub use client::{BlobStream, Client, Document, RemoteImage};
 pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};

@@ -1,0 +1,101 @@
+//! Why a connection failed, from the errors of the HTTP and TLS crates, without addresses in the text.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::retry::Trouble;
+use crate::Failure;
+
+/// A connection that could not be made.
+#[derive(Debug)]
+pub(crate) struct ConnectFailure {
+    /// What the crates below say.
+    pub(crate) cause: Failure,
+    /// What a person might do.
+    pub(crate) hint: Hint,
+}
+
+/// What a person might do about a failed connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    Refused,
+    Name,
+    Certificate,
+    NotTls,
+    Silence,
+    Other,
+}
+
+impl Hint {
+    /// Whether trying again is of no use.
+    pub(crate) fn is_lasting(self) -> bool {
+        matches!(self, Hint::Certificate | Hint::NotTls)
+    }
+
+    /// For a person.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Hint::Refused => "nothing listens there: is the registry running, and is the port right?",
+            Hint::Name => "check the spelling of the host, the network, and HTTPS_PROXY if a proxy is needed",
+            Hint::Certificate => {
+                "if the registry has an authority of its own, put its certificate into /etc/docker/certs.d/HOST/ca.crt"
+            }
+            Hint::NotTls => "it does not seem to speak TLS; declare it insecure if plain HTTP is meant",
+            Hint::Silence => "no answer: check the network, firewalls, and HTTPS_PROXY if a proxy is needed",
+            Hint::Other => "check the network, and HTTPS_PROXY if a proxy is needed",
+        }
+    }
+}
+
+/// Sorts an error of the HTTP crate.
+pub(crate) fn sorted(error: reqwest::Error) -> Trouble {
+    let error = error.without_url();
+    let cause = Failure(chain(&error));
+    if error.is_connect() {
+        return Trouble::Connect(ConnectFailure { hint: hint(&error), cause });
+    }
+    Trouble::Broken(cause)
+}
+
+/// A connection that did not come to stand in time.
+pub(crate) fn silence(seconds: u64) -> Failure {
+    Failure(format!("nothing came for {seconds} s"))
+}
+
+/// An error with all its causes, each said once.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn hint(error: &reqwest::Error) -> Hint {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let io_error = cause.downcast_ref::<io::Error>();
+        let inner = io_error.and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<rustls::Error>());
+        match inner.or_else(|| cause.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(_)) => return Hint::Certificate,
+            Some(rustls::Error::InvalidMessage(_)) => return Hint::NotTls,
+            _ => {}
+        }
+        match io_error.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => return Hint::Refused,
+            Some(io::ErrorKind::TimedOut) => return Hint::Silence,
+            _ => {}
+        }
+        if cause.to_string().contains("dns error") {
+            return Hint::Name;
+        }
+        next = cause.source();
+    }
+    if error.is_timeout() { Hint::Silence } else { Hint::Other }
+}

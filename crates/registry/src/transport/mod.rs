@@ -1,0 +1,248 @@
+//! Sends requests to registries: connections, limits, redirects, authentication and repetition. It does not
+//! know what the requests are for.
+
+mod answer;
+mod authorize;
+mod failure;
+mod redirect;
+mod retry;
+mod tls;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use answer::{Answer, chunk, complaint, said};
+pub(crate) use redirect::authority;
+pub(crate) use retry::{Pauses, Trouble};
+
+use crate::auth::{self, Authorization};
+use crate::{Config, CredentialSource, Error, Security, host};
+
+/// A host that serves a registry's content: the registry itself, or a mirror.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// The name under which settings and credentials are kept.
+    pub(crate) domain: String,
+    /// The address, without a path.
+    base: Url,
+    /// Whether nobody between can read along.
+    private: bool,
+}
+
+impl Endpoint {
+    /// The host, as messages name it.
+    pub(crate) fn host(&self) -> String {
+        authority(&self.base)
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call<'a> {
+    /// The host.
+    pub(crate) endpoint: &'a Endpoint,
+    /// The method.
+    pub(crate) method: Method,
+    /// The path, with a leading slash.
+    pub(crate) path: String,
+    /// The headers, except for authorization.
+    pub(crate) headers: HeaderMap,
+    /// The repository.
+    pub(crate) repository: &'a str,
+    /// What a token must allow, such as `repository:a/b:pull`.
+    pub(crate) scope: String,
+    /// What is asked for, as messages name it.
+    pub(crate) what: String,
+}
+
+/// An answer whose body is still to be read; it counts against the host's limit while it lives.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// The answer.
+    pub(crate) response: Response,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Connections, tokens and limits of one client.
+pub(crate) struct Transport {
+    pub(crate) config: Config,
+    credentials: Arc<dyn CredentialSource>,
+    authorizations: auth::Cache,
+    limits: Mutex<HashMap<String, Arc<Semaphore>>>,
+    connections: tokio::sync::Mutex<HashMap<String, reqwest::Client>>,
+}
+
+impl Transport {
+    /// Nothing is sent or read yet.
+    pub(crate) fn new(config: Config, credentials: Arc<dyn CredentialSource>) -> Self {
+        Transport {
+            config,
+            credentials,
+            authorizations: auth::Cache::default(),
+            limits: Mutex::default(),
+            connections: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The hosts to ask for `domain`: its mirrors, then itself.
+    pub(crate) fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, Error> {
+        let mirrors = self.config.hosts.get(domain).map(|host| host.mirrors.as_slice()).unwrap_or_default();
+        mirrors.iter().map(String::as_str).chain([domain]).map(|domain| self.endpoint(domain)).collect()
+    }
+
+    fn endpoint(&self, domain: &str) -> Result<Endpoint, Error> {
+        let security = self.security(domain);
+        let scheme = if security == Security::Plain { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{}", host::serving(domain)))
+            .map_err(|e| Error::Setup(format!("{domain:?} is no address of a registry: {e}")))?;
+        let private = security == Security::Tls || host::is_loopback(domain);
+        Ok(Endpoint { domain: domain.to_owned(), base, private })
+    }
+
+    fn security(&self, domain: &str) -> Security {
+        let configured = self.config.hosts.get(domain).and_then(|host| host.security);
+        let directory = self.config.certificates.as_deref();
+        configured.unwrap_or_else(|| {
+            let plain = host::is_loopback(domain) && !tls::has_own_authority(directory, domain);
+            if plain { Security::Plain } else { Security::Tls }
+        })
+    }
+
+    /// Sends a request until there is an answer that repeating would not change.
+    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<Open, Error> {
+        let host = call.endpoint.host();
+        let permit = self.permit(&host).await?;
+        let response = retry::repeated(self.config.retry, &host, &call.what, || self.attempt(call)).await?;
+        Ok(Open { response, _permit: permit })
+    }
+
+    /// The same, with the body, of at most `limit` bytes.
+    pub(crate) async fn fetch(&self, call: &Call<'_>, limit: u64) -> Result<Answer, Error> {
+        let host = call.endpoint.host();
+        let _permit = self.permit(&host).await?;
+        let stall = self.config.timeouts.stall;
+        retry::repeated(self.config.retry, &host, &call.what, async || {
+            let response = self.attempt(call).await?;
+            answer::whole(response, limit, stall, (&host, &call.what)).await
+        })
+        .await
+    }
+
+    async fn permit(&self, host: &str) -> Result<OwnedSemaphorePermit, Error> {
+        let limit = {
+            let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = || Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
+            limits.entry(host.to_owned()).or_insert_with(fresh).clone()
+        };
+        limit.acquire_owned().await.map_err(|_| Error::Setup("the client is closing".into()))
+    }
+
+    /// Sends a request once, with a new authorization if the present one is not accepted.
+    pub(crate) async fn attempt(&self, call: &Call<'_>) -> Result<Response, Trouble> {
+        let known = self.authorizations.current(&call.endpoint.domain, &call.scope).await;
+        let (mut response, own) = self.follow(call, known.as_ref()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && own {
+            let renewed = self.renew(call, &response, known.as_ref()).await?;
+            let (second, own) = self.follow(call, Some(&renewed)).await?;
+            if second.status() == StatusCode::UNAUTHORIZED && own {
+                self.reject(call, &renewed).await;
+                let said = complaint(second, self.config.timeouts.stall).await;
+                return Err(self.denied(call, said).await.into());
+            }
+            response = second;
+        }
+        let status = response.status();
+        if retry::is_busy(status) {
+            let retry_after = retry::retry_after(response.headers());
+            let detail = complaint(response, self.config.timeouts.stall).await;
+            return Err(Trouble::Busy { status, retry_after, detail });
+        }
+        Ok(response)
+    }
+
+    /// Sends a request and follows redirects; also says whether the answer is the registry's own. The
+    /// authorization goes nowhere else, and not to the registry again once another host had its say.
+    async fn follow(
+        &self,
+        call: &Call<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<(Response, bool), Trouble> {
+        let start = call.endpoint.base.join(&call.path).map_err(|e| Error::Setup(e.to_string()))?;
+        let mut url = start.clone();
+        let mut own = true;
+        let follows = call.method == Method::GET || call.method == Method::HEAD;
+        for _ in 0..=redirect::LIMIT {
+            let mut headers = call.headers.clone();
+            if let Some(authorization) = authorization.filter(|_| own) {
+                headers.insert(AUTHORIZATION, authorization.header());
+            }
+            let response = self.send(call, url.clone(), own, headers).await?;
+            if !(follows && redirect::is_redirect(&response)) {
+                return Ok((response, own));
+            }
+            url = redirect::target(&response, &url)?;
+            own = own && redirect::same_origin(&url, &start);
+        }
+        Err(Error::TooManyRedirects { host: call.endpoint.host(), limit: redirect::LIMIT }.into())
+    }
+
+    async fn send(&self, call: &Call<'_>, url: Url, own: bool, headers: HeaderMap) -> Result<Response, Trouble> {
+        let domain = if own { call.endpoint.domain.clone() } else { authority(&url) };
+        let client = self.connections(&domain).await?;
+        self.within_head_limit(client.request(call.method.clone(), url).headers(headers)).await
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    async fn within_head_limit(&self, request: reqwest::RequestBuilder) -> Result<Response, Trouble> {
+        let limit = self.config.timeouts.head;
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(answer) => answer.map_err(failure::sorted),
+            Err(_) => Err(Trouble::Broken(failure::silence(limit.as_secs()))),
+        }
+    }
+
+    /// The connections to `domain`, with its own TLS settings.
+    async fn connections(&self, domain: &str) -> Result<reqwest::Client, Error> {
+        let mut connections = self.connections.lock().await;
+        if let Some(client) = connections.get(domain) {
+            return Ok(client.clone());
+        }
+        let (config, name) = (self.config.clone(), domain.to_owned());
+        let security = self.security(domain);
+        let built = tokio::task::spawn_blocking(move || build(&config, &name, security));
+        let client = built.await.map_err(|e| Error::Setup(format!("cannot set up TLS: {e}")))??;
+        connections.insert(domain.to_owned(), client.clone());
+        Ok(client)
+    }
+}
+
+/// An HTTP client for one host. Blocks: it reads certificates.
+fn build(config: &Config, domain: &str, security: Security) -> Result<reqwest::Client, Error> {
+    let directory = config.certificates.as_deref();
+    let settings = match security {
+        Security::UnverifiedTls => tls::unverified()?,
+        Security::Tls | Security::Plain => tls::verified(directory, domain)?,
+    };
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(settings)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(config.timeouts.connect)
+        .user_agent(&config.user_agent);
+    if host::is_loopback(domain) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("config", &self.config).finish_non_exhaustive()
+    }
+}
