@@ -30,6 +30,12 @@ pub enum Problem {
     Lower(#[from] LowerProblem),
 }
 
+impl From<ShellError> for Problem {
+    fn from(error: ShellError) -> Problem {
+        Problem::Lower(LowerProblem::Expansion(error))
+    }
+}
+
 /// Problems of reading lines. Their wording stands alone, without "on line N".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseProblem {
@@ -307,8 +313,12 @@ impl Error {
 impl fmt::Display for Error {
     /// One line, in the words that users know from other builders.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Problem::Instruction(_), Some(span)) = (&self.problem, &self.span) {
-            write!(f, "dockerfile parse error on line {}: ", span.first_line)?;
+        match (&self.problem, &self.span) {
+            (Problem::Instruction(InstructionProblem::NoStage), _) => {}
+            (Problem::Instruction(_), Some(span)) => {
+                write!(f, "dockerfile parse error on line {}: ", span.first_line)?;
+            }
+            _ => {}
         }
         write!(f, "{}", self.problem)?;
         if let Some(suggestion) = &self.suggestion {

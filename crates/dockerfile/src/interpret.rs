@@ -134,6 +134,8 @@ pub(crate) fn instruction(node: &Node) -> Result<Instruction, Error> {
 fn unknown(node: &Node) -> Error {
     let span = Span { focus: node.name_focus.clone(), ..node.span.clone() };
     let meant = suggestion(&node.name, INSTRUCTIONS);
+    let shouted = !node.name.contains(char::is_lowercase);
+    let meant = meant.map(|name| if shouted { name } else { name.to_lowercase() });
     Error::new(InstructionProblem::UnknownInstruction(node.name.clone()), Some(span)).suggest(meant)
 }
 

@@ -1,118 +1,14 @@
 //! From a parsed Dockerfile to a graph: which stages count, which bases they need, and the lowering.
 //! Never waits: it says which base configs it misses and is asked again with them.
 
-use std::collections::BTreeMap;
-
-use kiln_graph::{Definition, ExtraHost, NetworkMode, Ulimit, VertexId};
-use kiln_oci::{Digest, ImageConfig, Platform, Reference};
+use kiln_graph::{Definition, VertexId};
+use kiln_oci::ImageConfig;
 
 use crate::dockerfile::Dockerfile;
 use crate::error::Error;
-
-/// What is asked of a Dockerfile beyond its text.
-#[derive(Clone, Debug)]
-pub struct PlanOptions {
-    /// `--build-arg`, by name.
-    pub build_args: BTreeMap<String, String>,
-    /// `--label`, by name. Wins over LABEL, is not expanded, leaves no history entry.
-    pub labels: BTreeMap<String, String>,
-    /// `--target`: a stage's name. The last stage without.
-    pub target: Option<String>,
-    /// The platform to build for.
-    pub target_platform: Platform,
-    /// The platform that the build runs on.
-    pub build_platform: Platform,
-    /// Whether several platforms are built at once; display names then carry the platform.
-    pub multi_platform: bool,
-    /// `--build-context`, by name as the user wrote it.
-    pub named_contexts: BTreeMap<String, NamedContext>,
-    /// Which steps must not come from the cache.
-    pub no_cache: NoCache,
-    /// `--network`: for RUN instructions that do not say.
-    pub network: NetworkMode,
-    /// `--add-host`.
-    pub extra_hosts: Vec<ExtraHost>,
-    /// `--shm-size` in bytes.
-    pub shm_size: Option<u64>,
-    /// `--ulimit`.
-    pub ulimits: Vec<Ulimit>,
-    /// `--cgroup-parent`.
-    pub cgroup_parent: Option<String>,
-}
-
-impl PlanOptions {
-    /// Nothing special, for `platform`.
-    pub fn new(platform: Platform) -> PlanOptions {
-        PlanOptions {
-            build_args: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            target: None,
-            build_platform: platform.clone(),
-            target_platform: platform,
-            multi_platform: false,
-            named_contexts: BTreeMap::new(),
-            no_cache: NoCache::default(),
-            network: NetworkMode::default(),
-            extra_hosts: Vec::new(),
-            shm_size: None,
-            ulimits: Vec::new(),
-            cgroup_parent: None,
-        }
-    }
-}
-
-/// What a `--build-context` name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamedContext {
-    /// A directory, archive, repository or download that the caller presents as a context of that name.
-    Files,
-    /// An image, wherever the caller finds it (`docker-image://`, `oci-layout://`).
-    Image,
-}
-
-/// Which steps must not come from the cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum NoCache {
-    /// Everything may.
-    #[default]
-    Nothing,
-    /// `--no-cache`.
-    Everything,
-    /// `--no-cache-filter`: stages by name.
-    Stages(Vec<String>),
-}
-
-/// A base image that a plan needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Base {
-    /// Which image.
-    pub name: BaseName,
-    /// `OS/ARCH[/VARIANT]` that it must be for.
-    pub platform: String,
-}
-
-/// How a base image is named.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BaseName {
-    /// By reference.
-    Image(Reference),
-    /// By the name of a `--build-context` that is an image.
-    NamedContext(String),
-}
-
-/// What the caller found out about a base image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResolvedBase {
-    /// The reference as resolved.
-    pub reference: Reference,
-    /// The digest of its manifest, where known.
-    pub manifest: Option<Digest>,
-    /// Its config, with its diff ids.
-    pub config: ImageConfig,
-}
-
-/// Base images that are known.
-pub type Bases = BTreeMap<Base, ResolvedBase>;
+use crate::lower;
+use crate::options::{Base, Bases, PlanOptions};
+use crate::stages::Stages;
 
 /// What a plan becomes.
 #[derive(Clone, Debug)]
@@ -131,43 +27,38 @@ pub struct Lowered {
 }
 
 /// A Dockerfile with options, ready to be lowered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
-    dockerfile: Dockerfile,
-    options: PlanOptions,
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) options: PlanOptions,
+    pub(crate) stages: Stages,
 }
 
 impl Plan {
-    /// Expands what stands before and in FROM, finds the target and the stages it needs.
+    /// Expands what stands before and in FROM, and finds the target.
     ///
     /// # Errors
-    /// An unknown target, a blank or malformed base name or platform, a stage used before it is defined.
+    /// No stage at all, an unknown target, a blank base name, a malformed platform.
     pub fn new(dockerfile: Dockerfile, options: PlanOptions) -> Result<Plan, Error> {
-        Ok(Plan { dockerfile, options })
+        let stages = Stages::new(&dockerfile, &options)?;
+        Ok(Plan { dockerfile, options, stages })
     }
 
-    /// The base images that are needed and not among `known`. Ask again with them: ONBUILD triggers of
-    /// a base may need more.
+    /// The base images that the target needs and that are not among `known`. Ask again with them: ONBUILD
+    /// triggers of a base may need more.
     ///
     /// # Errors
-    /// What [`Plan::lower`] finds wrong before it comes to a missing base.
+    /// A base name that is no image reference, a stage used before it is defined, a malformed trigger.
     pub fn missing_bases(&self, known: &Bases) -> Result<Vec<Base>, Error> {
-        let _ = (known, &self.dockerfile, &self.options);
-        Ok(Vec::new())
+        let needs = self.stages.needs(&self.dockerfile, &self.options, known)?;
+        Ok(needs.bases.into_iter().filter(|base| !known.contains_key(base)).collect())
     }
 
-    /// The graph and the image config.
+    /// The graph and the image config. `bases` must hold all that [`Plan::missing_bases`] asked for.
     ///
     /// # Errors
-    /// A missing base; a word that cannot be expanded; an option without sense.
+    /// A missing base; a word that cannot be expanded; a malformed mount, port, signal, mode or checksum.
     pub fn lower(&self, bases: &Bases) -> Result<Lowered, Error> {
-        let _ = bases;
-        Ok(Lowered {
-            definition: Definition::new(),
-            target: None,
-            config: ImageConfig::default(),
-            inherited_history: 0,
-            source_date_epoch: None,
-        })
+        lower::lower(self, bases)
     }
 }

@@ -6,6 +6,7 @@ use kiln_dockerfile::shell::{Options, Shell};
 use kiln_oci::Reference;
 use serde_json::{Value, json};
 
+mod lower;
 mod parse;
 
 /// Answers one request.
@@ -14,6 +15,7 @@ pub(crate) fn answer(request: &Value) -> Value {
         "shell" => shell(request),
         "ref" => reference(&text(request, "ref")),
         "parse" => parse::parse(&text(request, "text")),
+        "llb" => lower::lower(request),
         _ => json!({ "unsupported": true }),
     }
 }

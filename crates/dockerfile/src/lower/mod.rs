@@ -1,0 +1,234 @@
+//! Stages to vertices: what each instruction does to the root file system and to the image's config.
+
+mod copy;
+mod history;
+mod inputs;
+mod metadata;
+mod mounts;
+mod port;
+mod run;
+mod signal;
+mod state;
+
+use kiln_graph::{Definition, Edge, FileOp, ImageSource, Meta, Op, SourceOp, SourceSpan, Vertex, VertexId};
+use kiln_oci::Platform;
+
+use crate::error::{Error, LowerProblem};
+use crate::instruction::{Instruction, Located};
+use crate::options::{Base, BaseName, Bases, NoCache};
+use crate::plan::{Lowered, Plan};
+use crate::shell::{Expansion, Options, Shell};
+use crate::span::Span;
+use crate::stages::Origin;
+
+use state::State;
+
+/// The name under which the caller knows the main build context.
+pub(crate) const MAIN_CONTEXT: &str = "context";
+
+/// Lowers the target of a plan.
+pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {
+    let needs = plan.stages.needs(&plan.dockerfile, &plan.options, bases)?;
+    let mut lowering =
+        Lowering { plan, bases, definition: Definition::new(), states: vec![None; plan.stages.planned.len()] };
+    let target = plan.stages.target;
+    for index in (0..=target).filter(|index| needs.stages[*index]) {
+        let state = lowering.stage(index)?;
+        lowering.states[index] = Some(state);
+    }
+    let state = lowering.states[target].take().ok_or(Error::new(LowerProblem::NoStages, None))?;
+    Ok(Lowered {
+        definition: lowering.definition,
+        target: state.root,
+        inherited_history: state.inherited_history,
+        source_date_epoch: epoch(plan)?,
+        config: state.into_config(&plan.options.labels),
+    })
+}
+
+fn epoch(plan: &Plan) -> Result<Option<i64>, Error> {
+    use crate::shell::Variables;
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let given = plan.options.build_args.get(NAME).map(String::as_str).or_else(|| plan.stages.globals.value(NAME));
+    let parse = |text: &str| text.parse().map_err(|_| Error::new(LowerProblem::Epoch(text.to_owned()), None));
+    given.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+/// A lowering in progress.
+struct Lowering<'a> {
+    plan: &'a Plan,
+    bases: &'a Bases,
+    definition: Definition,
+    states: Vec<Option<State>>,
+}
+
+/// The stage that an instruction is lowered for.
+struct Place<'a> {
+    /// Its index.
+    stage: usize,
+    /// The instruction's lines.
+    span: &'a Span,
+}
+
+impl Lowering<'_> {
+    fn stage(&mut self, index: usize) -> Result<State, Error> {
+        let planned = &self.plan.stages.planned[index];
+        let stage = &self.plan.dockerfile.stages[index];
+        let triggers = self.plan.stages.triggers(&self.plan.dockerfile, self.bases, index)?;
+        let steps = triggers.iter().chain(&stage.instructions).filter(|located| makes_layer(&located.instruction));
+        let mut state = match &planned.origin {
+            Origin::Stage(base) => match self.states.get(*base).and_then(Option::as_ref) {
+                Some(base) => State::on_stage(base, &planned.label),
+                None => return Err(Error::new(LowerProblem::Circular(stage.base.clone()), Some(stage.span.clone()))),
+            },
+            _ => State::empty(&planned.platform, &planned.label),
+        };
+        state.steps = steps.count() + usize::from(matches!(planned.origin, Origin::Image(_)));
+        if let Origin::Image(name) = &planned.origin {
+            self.start_on_image(&mut state, name, &planned.platform, &stage.span)?;
+        } else if let Origin::Context(name) = &planned.origin {
+            state.root = Some(self.context(name, &planned.platform)?);
+        }
+        state.start(matches!(planned.origin, Origin::Scratch | Origin::Context(_)));
+        for located in triggers.iter().chain(&stage.instructions) {
+            self.instruction(&mut state, index, located)?;
+        }
+        Ok(state)
+    }
+
+    fn start_on_image(
+        &mut self,
+        state: &mut State,
+        name: &BaseName,
+        platform: &Platform,
+        span: &Span,
+    ) -> Result<(), Error> {
+        let display = format!("{}FROM {}", state.prefix(&self.plan.options), describe(name));
+        state.root = self.image(name, platform, span, display)?;
+        let base = Base { name: name.clone(), platform: platform.to_string() };
+        if let Some(resolved) = self.bases.get(&base) {
+            state.take_config(&resolved.config);
+        }
+        Ok(())
+    }
+
+    /// The vertex of an image; `None` when it has no layers.
+    fn image(
+        &mut self,
+        name: &BaseName,
+        platform: &Platform,
+        span: &Span,
+        display: String,
+    ) -> Result<Option<VertexId>, Error> {
+        let base = Base { name: name.clone(), platform: platform.to_string() };
+        let Some(resolved) = self.bases.get(&base) else {
+            return Err(Error::new(LowerProblem::MissingBase(describe(name)), Some(span.clone())));
+        };
+        let source = ImageSource {
+            reference: resolved.reference.clone(),
+            manifest: resolved.manifest.clone(),
+            diff_ids: resolved.config.rootfs.diff_ids.clone(),
+        };
+        if source.diff_ids.is_empty() {
+            return Ok(None);
+        }
+        let meta = Meta { name: display, span: Some(source_span(span)), ..Meta::default() };
+        self.add(Op::Source(SourceOp::Image(source)), Vec::new(), platform, meta).map(Some)
+    }
+
+    /// The vertex of a build context.
+    fn context(&mut self, name: &str, platform: &Platform) -> Result<VertexId, Error> {
+        let display = match name {
+            MAIN_CONTEXT => "[internal] load build context".to_owned(),
+            name => format!("[context {name}] load from client"),
+        };
+        let source = kiln_graph::ContextSource { name: name.to_owned() };
+        let meta = Meta { name: display, ..Meta::default() };
+        self.add(Op::Source(SourceOp::Context(source)), Vec::new(), platform, meta)
+    }
+
+    /// The vertex of an empty root file system, where something must be named.
+    fn empty(&mut self, platform: &Platform) -> Result<VertexId, Error> {
+        let op = Op::File(FileOp { base: None, actions: Vec::new() });
+        let meta = Meta { name: "[internal] empty root".to_owned(), ..Meta::default() };
+        self.add(op, Vec::new(), platform, meta)
+    }
+
+    fn add(&mut self, op: Op, inputs: Vec<VertexId>, platform: &Platform, meta: Meta) -> Result<VertexId, Error> {
+        let inputs = inputs.into_iter().map(Edge::root).collect();
+        let vertex = Vertex { op, inputs, platform: platform.clone(), meta };
+        self.definition.add(vertex).map_err(|error| Error::new(LowerProblem::Graph(error.to_string()), None))
+    }
+
+    fn instruction(&mut self, state: &mut State, stage: usize, located: &Located) -> Result<(), Error> {
+        let place = Place { stage, span: &located.span };
+        match &located.instruction {
+            Instruction::Run(run) => self.run(state, &place, run, located),
+            Instruction::Copy(copy) => self.copy(state, &place, copy, located, false),
+            Instruction::Add(copy) => self.copy(state, &place, copy, located, true),
+            Instruction::Workdir(path) => self.workdir(state, &place, path, located),
+            instruction => self.metadata(state, &place, instruction),
+        }
+    }
+
+    /// Expands a word with the variables of the stage.
+    fn expand(&self, state: &State, place: &Place<'_>, text: &str) -> Result<Expansion, Error> {
+        Shell::new(self.plan.dockerfile.directives.escape, Options::default())
+            .expand(text, &state.environment)
+            .map_err(|problem| Error::new(problem, Some(place.span.clone())))
+    }
+
+    fn word(&self, state: &State, place: &Place<'_>, text: &str) -> Result<String, Error> {
+        Ok(self.expand(state, place, text)?.word)
+    }
+
+    /// What displays show for an instruction: its text with the variables that are set.
+    fn display(&self, state: &mut State, located: &Located, remark: &str) -> String {
+        let options = Options { raw_quotes: true, skip_unset: true, ..Options::default() };
+        let shell = Shell::new(self.plan.dockerfile.directives.escape, options);
+        let text = match shell.expand(&located.text, &state.environment) {
+            Ok(expansion) => expansion.word,
+            Err(_) => located.text.clone(),
+        };
+        let rest = text.trim().get(located.instruction.name().len()..).unwrap_or_default();
+        format!("{}{}{rest}{remark}", state.prefix(&self.plan.options), located.instruction.name())
+    }
+
+    fn meta(&self, state: &State, place: &Place<'_>, name: String, instruction: String) -> Meta {
+        Meta {
+            name,
+            instruction,
+            stage: state.label.clone(),
+            span: Some(source_span(place.span)),
+            ignore_cache: self.ignores_cache(place.stage),
+            variables: state.environment.pairs().to_vec(),
+        }
+    }
+
+    fn ignores_cache(&self, stage: usize) -> bool {
+        match &self.plan.options.no_cache {
+            NoCache::Nothing => false,
+            NoCache::Everything => true,
+            NoCache::Stages(names) => {
+                let label = &self.plan.stages.planned[stage].label;
+                let number = stage.to_string();
+                names.iter().any(|name| name.eq_ignore_ascii_case(label) || *name == number)
+            }
+        }
+    }
+}
+
+fn makes_layer(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_))
+}
+
+fn describe(name: &BaseName) -> String {
+    match name {
+        BaseName::Image(reference) => reference.to_string(),
+        BaseName::NamedContext(context) => context.clone(),
+    }
+}
+
+fn source_span(span: &Span) -> SourceSpan {
+    SourceSpan { first_line: span.first_line, last_line: span.last_line }
+}

@@ -1,0 +1,29 @@
+//! The ports of EXPOSE: `80`, `80/udp`, `8080-8090`, `host:container`, `address:host:container`.
+
+/// The container's ports that `text` names, as `80/tcp`; `None` when it is malformed.
+pub(super) fn parse(text: &str) -> Option<Vec<String>> {
+    let (ports, protocol) = match text.split_once('/') {
+        Some((ports, protocol)) => (ports, protocol.to_lowercase()),
+        None => (text, "tcp".to_owned()),
+    };
+    let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return None;
+    }
+    let mut parts = ports.rsplitn(3, ':');
+    let (first, last) = range(parts.next()?)?;
+    if let Some(host) = parts.next().filter(|host| !host.is_empty()) {
+        let (start, end) = range(host)?;
+        // Several container ports need as many host ports; one may be chosen from a range.
+        if first != last && end - start != last - first {
+            return None;
+        }
+    }
+    Some((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first, last))
+}

@@ -1,0 +1,316 @@
+//! What FROM lines mean: global ARGs expanded, each stage's base found, and which stages a target needs.
+
+use std::collections::BTreeMap;
+
+use kiln_oci::{Platform, Reference};
+
+use crate::dockerfile::{Dockerfile, Stage, parse_trigger};
+use crate::environment::Environment;
+use crate::error::{Error, LowerProblem, suggestion};
+use crate::instruction::{Instruction, Located};
+use crate::options::{Base, BaseName, Bases, NamedContext, PlanOptions};
+use crate::shell::{Options, Shell, ShellError};
+use crate::span::Span;
+
+/// What a stage is built on, or where files are copied from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage, by index.
+    Stage(usize),
+    /// A build context of that name.
+    Context(String),
+    /// An image.
+    Image(BaseName),
+    /// Something that is no image reference: an error once it is needed.
+    Invalid { name: String, reason: String },
+}
+
+/// A stage whose FROM is understood.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedStage {
+    pub(crate) origin: Origin,
+    /// Of the `--platform` flag or the build's target; a stage on a stage has that one's.
+    pub(crate) platform: Platform,
+    /// What displays call it.
+    pub(crate) label: String,
+}
+
+/// All stages, and the target's index.
+#[derive(Clone, Debug)]
+pub(crate) struct Stages {
+    pub(crate) planned: Vec<PlannedStage>,
+    pub(crate) globals: Environment,
+    pub(crate) target: usize,
+}
+
+/// The stages and bases that a target needs.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) stages: Vec<bool>,
+    pub(crate) bases: Vec<Base>,
+}
+
+impl Stages {
+    pub(crate) fn new(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Stages, Error> {
+        let last = dockerfile.stages.len().checked_sub(1).ok_or(Error::new(LowerProblem::NoStages, None))?;
+        let target = match options.target.as_deref() {
+            None | Some("") => last,
+            Some(name) => find_target(dockerfile, name)?,
+        };
+        let mut globals = platform_variables(dockerfile, options, target);
+        add_global_arguments(dockerfile, options, &mut globals)?;
+        let mut stages = Stages { planned: Vec::new(), globals, target };
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            let planned = stages.plan(dockerfile, options, index, stage)?;
+            stages.planned.push(planned);
+        }
+        Ok(stages)
+    }
+
+    fn plan(
+        &self,
+        dockerfile: &Dockerfile,
+        options: &PlanOptions,
+        index: usize,
+        stage: &Stage,
+    ) -> Result<PlannedStage, Error> {
+        let shell = Shell::new(dockerfile.directives.escape, Options::default());
+        let expand = |text: &str| {
+            shell.expand(text, &self.globals).map_err(|problem| Error::new(problem, Some(stage.span.clone())))
+        };
+        let fail = |problem: LowerProblem| Error::new(problem, Some(stage.span.clone()));
+        let name = expand(&stage.base)?.word;
+        if name.is_empty() {
+            return Err(fail(LowerProblem::BlankBase(stage.base.clone())));
+        }
+        let platform = match &stage.platform {
+            Some(written) => {
+                let value = expand(written)?.word;
+                if value.is_empty() {
+                    return Err(fail(LowerProblem::EmptyPlatform(written.clone())));
+                }
+                value.parse().map_err(|error: kiln_oci::PlatformError| {
+                    fail(LowerProblem::Platform { written: written.clone(), reason: error.to_string() })
+                })?
+            }
+            None => options.target_platform.clone(),
+        };
+        let origin = origin(dockerfile, options, index, &name, Lookup::From);
+        let platform = match origin {
+            Origin::Stage(base) => self.planned[base].platform.clone(),
+            _ => platform,
+        };
+        Ok(PlannedStage { origin, platform, label: stage_label(dockerfile, index) })
+    }
+
+    /// What the target needs, as far as the known bases tell: their ONBUILD triggers may need more.
+    pub(crate) fn needs(&self, dockerfile: &Dockerfile, options: &PlanOptions, known: &Bases) -> Result<Needs, Error> {
+        let mut needs = Needs { stages: vec![false; self.planned.len()], bases: Vec::new() };
+        needs.stages[self.target] = true;
+        // What a stage needs stands before it.
+        for index in (0..=self.target).rev() {
+            if !needs.stages[index] {
+                continue;
+            }
+            let planned = &self.planned[index];
+            let span = &dockerfile.stages[index].span;
+            needs.add(&planned.origin, &planned.platform, span)?;
+            let triggers = self.triggers(dockerfile, known, index)?;
+            let own = dockerfile.stages[index].instructions.iter();
+            for located in triggers.iter().chain(own) {
+                for name in origins_named(&located.instruction) {
+                    let from = copied_from(dockerfile, options, index, name, &located.span)?;
+                    needs.add(&from, &planned.platform, &located.span)?;
+                }
+            }
+        }
+        needs.bases.sort();
+        needs.bases.dedup();
+        Ok(needs)
+    }
+
+    /// The ONBUILD triggers that run at the start of a stage, as far as its base is known.
+    pub(crate) fn triggers(&self, dockerfile: &Dockerfile, known: &Bases, index: usize) -> Result<Vec<Located>, Error> {
+        let planned = &self.planned[index];
+        let expressions: Vec<&str> = match &planned.origin {
+            Origin::Stage(base) => {
+                let instructions = dockerfile.stages[*base].instructions.iter();
+                let triggers = instructions.filter_map(|located| match &located.instruction {
+                    Instruction::Onbuild(expression) => Some(expression.as_str()),
+                    _ => None,
+                });
+                triggers.collect()
+            }
+            Origin::Image(name) => {
+                let base = Base { name: name.clone(), platform: planned.platform.to_string() };
+                let config = known.get(&base).and_then(|resolved| resolved.config.config.as_ref());
+                config.into_iter().flat_map(|config| config.on_build.iter().map(String::as_str)).collect()
+            }
+            Origin::Scratch | Origin::Context(_) | Origin::Invalid { .. } => Vec::new(),
+        };
+        let span = &dockerfile.stages[index].span;
+        let parse = |expression: &&str| match parse_trigger(expression) {
+            Ok(located) => Ok(Located { span: span.clone(), ..located }),
+            Err(error) => Err(Error { span: Some(span.clone()), ..error }),
+        };
+        expressions.iter().map(parse).collect()
+    }
+}
+
+impl Needs {
+    fn add(&mut self, origin: &Origin, platform: &Platform, span: &Span) -> Result<(), Error> {
+        match origin {
+            Origin::Stage(index) => self.stages[*index] = true,
+            Origin::Image(name) => self.bases.push(Base { name: name.clone(), platform: platform.to_string() }),
+            Origin::Invalid { name, reason } => {
+                let problem = LowerProblem::BaseName { name: name.clone(), reason: reason.clone() };
+                return Err(Error::new(problem, Some(span.clone())));
+            }
+            Origin::Scratch | Origin::Context(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn stage_label(dockerfile: &Dockerfile, index: usize) -> String {
+    match &dockerfile.stages[index].name {
+        Some(name) => name.clone(),
+        None if dockerfile.stages.len() == 1 => String::new(),
+        None => format!("stage-{index}"),
+    }
+}
+
+fn find_target(dockerfile: &Dockerfile, name: &str) -> Result<usize, Error> {
+    let lower = name.to_lowercase();
+    let named = |stage: &Stage| stage.name.as_ref() == Some(&lower);
+    dockerfile.stages.iter().rposition(named).ok_or_else(|| {
+        let names = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
+        let meant = suggestion(name, names);
+        Error::new(LowerProblem::UnknownTarget(name.to_owned()), None).suggest(meant)
+    })
+}
+
+/// `TARGETPLATFORM` and its kin; build arguments of these names win.
+fn platform_variables(dockerfile: &Dockerfile, options: &PlanOptions, target: usize) -> Environment {
+    let stage = match &options.target {
+        Some(_) => dockerfile.stages[target].name.clone(),
+        None => None,
+    };
+    let mut variables = Environment::default();
+    let mut set = |name: &str, value: &str| {
+        variables.set(name, options.build_args.get(name).map_or(value, String::as_str));
+    };
+    for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", &options.target_platform)] {
+        set(&format!("{prefix}PLATFORM"), &platform.to_string());
+        set(&format!("{prefix}OS"), &platform.os);
+        set(&format!("{prefix}OSVERSION"), platform.os_version.as_deref().unwrap_or_default());
+        set(&format!("{prefix}ARCH"), &platform.architecture);
+        set(&format!("{prefix}VARIANT"), platform.variant.as_deref().unwrap_or_default());
+    }
+    set("TARGETSTAGE", stage.as_deref().unwrap_or("default"));
+    variables
+}
+
+fn add_global_arguments(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    globals: &mut Environment,
+) -> Result<(), Error> {
+    let shell = Shell::new(dockerfile.directives.escape, Options::default());
+    for instruction in &dockerfile.global_arguments {
+        for argument in &instruction.arguments {
+            let value = match (options.build_args.get(&argument.name), &argument.default) {
+                (Some(given), _) => given.clone(),
+                (None, Some(default)) => {
+                    let located = |problem: ShellError| Error::new(problem, Some(instruction.span.clone()));
+                    shell.expand(default, globals).map_err(located)?.word
+                }
+                (None, None) => continue,
+            };
+            globals.set(&argument.name, &value);
+        }
+    }
+    Ok(())
+}
+
+/// Who asks what a name means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// FROM: upper-case letters are those of an image reference, which may have none.
+    From,
+    /// `--from`: names of stages in any case.
+    Copy,
+}
+
+/// What a name means in the stage with this index.
+fn origin(dockerfile: &Dockerfile, options: &PlanOptions, index: usize, name: &str, lookup: Lookup) -> Origin {
+    if let Some((context, kind)) = named_context(&options.named_contexts, name) {
+        return match kind {
+            NamedContext::Files => Origin::Context(context.clone()),
+            NamedContext::Image => Origin::Image(BaseName::NamedContext(context.clone())),
+        };
+    }
+    let wanted = if lookup == Lookup::Copy { name.to_lowercase() } else { name.to_owned() };
+    let named = |stage: &Stage| stage.name.as_ref() == Some(&wanted);
+    if let Some(stage) = dockerfile.stages[..index].iter().rposition(named) {
+        return Origin::Stage(stage);
+    }
+    if name == "scratch" {
+        return Origin::Scratch;
+    }
+    match name.parse::<Reference>() {
+        Ok(reference) => Origin::Image(BaseName::Image(reference.with_default_tag())),
+        Err(error) => Origin::Invalid { name: name.to_owned(), reason: error.to_string() },
+    }
+}
+
+fn named_context<'a>(
+    contexts: &'a BTreeMap<String, NamedContext>,
+    name: &str,
+) -> Option<(&'a String, &'a NamedContext)> {
+    let familiar = |name: &str| name.parse::<Reference>().ok().map(|reference| reference.with_default_tag());
+    contexts.get_key_value(name).or_else(|| {
+        let wanted = familiar(name)?;
+        contexts.iter().find(|(context, _)| familiar(context).as_ref() == Some(&wanted))
+    })
+}
+
+/// What `COPY --from=name` or `RUN --mount=from=name` means in the stage with this index.
+pub(crate) fn copied_from(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    index: usize,
+    name: &str,
+    span: &Span,
+) -> Result<Origin, Error> {
+    let fail = |problem| Error::new(LowerProblem::from(problem), Some(span.clone()));
+    if let Ok(number) = name.parse::<usize>() {
+        if number >= dockerfile.stages.len() {
+            return Err(fail(LowerProblem::StageIndex(number)));
+        }
+        if number >= index {
+            return Err(fail(LowerProblem::LaterStage(name.to_owned(), stage_label(dockerfile, index))));
+        }
+        return Ok(Origin::Stage(number));
+    }
+    let origin = origin(dockerfile, options, index, name, Lookup::Copy);
+    let later = dockerfile.stages[index..].iter().any(|stage| stage.name.as_deref() == Some(&name.to_lowercase()));
+    if later && !matches!(origin, Origin::Stage(_) | Origin::Context(_) | Origin::Image(BaseName::NamedContext(_))) {
+        return Err(fail(LowerProblem::LaterStage(name.to_owned(), stage_label(dockerfile, index))));
+    }
+    Ok(origin)
+}
+
+/// The `from` names of an instruction.
+fn origins_named(instruction: &Instruction) -> Vec<&str> {
+    match instruction {
+        Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+        Instruction::Run(run) => {
+            let names = run.mounts.iter().filter_map(|mount| mount.from());
+            names.filter(|name| !name.is_empty()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
