@@ -122,3 +122,37 @@ fn pax_path(mut records: &[u8]) -> Option<Vec<u8>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files as (name, content) in a tar at `path`.
+    fn archive(path: &Path, files: &[(&str, &str)]) {
+        let mut builder = tar::Builder::new(File::create(path).unwrap());
+        for (name, content) in files {
+            let mut header = Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+        }
+        builder.finish().unwrap();
+    }
+
+    #[test]
+    fn holds_what_is_new_or_changed_and_whiteouts_for_what_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [below, above, layer] = ["below", "above", "layer"].map(|name| directory.path().join(name));
+        let long = "long/".repeat(30) + "name";
+        archive(&below, &[("./same", "1"), ("./changed", "1"), ("./d/gone", "1"), (&long, "1")]);
+        archive(&above, &[("./same", "1"), ("./changed", "2"), ("./new", "1"), (&long, "2")]);
+        write(&below, &above, &layer).unwrap();
+        let mut names = Vec::new();
+        each_record(&layer, |record| {
+            names.push(String::from_utf8(record.path).unwrap());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(names, ["./changed", "./new", &long, "./d/.wh.gone"]);
+    }
+}

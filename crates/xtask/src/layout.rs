@@ -139,3 +139,28 @@ impl<W: Write> Write for Hashed<W> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_blob_is_named_by_its_digest_and_the_diff_id_is_that_of_the_tar() {
+        let directory = tempfile::tempdir().unwrap();
+        let tar = directory.path().join("layer.tar");
+        fs::write(&tar, vec![7; 300_000]).unwrap();
+        let layout = directory.path().join("layout");
+        let about =
+            About { name: "docker.io/library/a:b", command: "sh", environment: &[], created: "2026-01-01T00:00:00Z" };
+        write(&layout, &about, &[tar]).unwrap();
+        let mut blobs = Vec::new();
+        for blob in fs::read_dir(layout.join("blobs/sha256")).unwrap().flatten() {
+            let bytes = fs::read(blob.path()).unwrap();
+            assert_eq!(blob.file_name().to_str().unwrap(), hex(&Sha256::digest(&bytes)));
+            blobs.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        assert_eq!(blobs.len(), 3);
+        let diff_id = hex(&Sha256::digest(vec![7; 300_000]));
+        assert!(blobs.iter().any(|blob| blob.contains(&diff_id)));
+    }
+}
