@@ -144,8 +144,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [below, above, layer] = ["below", "above", "layer"].map(|name| directory.path().join(name));
         let long = "long/".repeat(30) + "name";
-        archive(&below, &[("./same", "1"), ("./changed", "1"), ("./d/gone", "1"), (&long, "1")]);
-        archive(&above, &[("./same", "1"), ("./changed", "2"), ("./new", "1"), (&long, "2")]);
+        archive(&below, &[("same", "1"), ("changed", "1"), ("d/gone", "1"), (&long, "1")]);
+        archive(&above, &[("same", "1"), ("changed", "2"), ("new", "1"), (&long, "2")]);
         write(&below, &above, &layer).unwrap();
         let mut names = Vec::new();
         each_record(&layer, |record| {
@@ -153,6 +153,6 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!(names, ["./changed", "./new", &long, "./d/.wh.gone"]);
+        assert_eq!(names, ["changed", "new", &long, "d/.wh.gone"]);
     }
 }
