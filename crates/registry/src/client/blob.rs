@@ -29,7 +29,7 @@ pub struct BlobStream {
 
 enum State {
     /// Bytes are expected.
-    Running { hasher: Hasher, body: Option<Body> },
+    Running { hasher: Hasher, body: Option<Box<Body>> },
     /// All bytes came and were right.
     Verified,
     /// An error was returned.
@@ -61,7 +61,7 @@ impl BlobStream {
         descriptor: Descriptor,
     ) -> Result<Self, Error> {
         let hasher = descriptor.digest.hasher().ok_or_else(|| Error::UnsupportedDigest(descriptor.digest.clone()))?;
-        let body = Some(open(&transport, &reference, &descriptor, 0).await?);
+        let body = Some(Box::new(open(&transport, &reference, &descriptor, 0).await?));
         let pauses = Pauses::new(transport.config.retry);
         let state = State::Running { hasher, body };
         Ok(BlobStream { transport, reference, descriptor, state, received: 0, pauses, mark: 0 })
@@ -97,7 +97,10 @@ impl BlobStream {
         loop {
             let current = match body {
                 Some(current) => current,
-                None => body.insert(open(&self.transport, &self.reference, &self.descriptor, self.received).await?),
+                None => {
+                    let rest = open(&self.transport, &self.reference, &self.descriptor, self.received).await?;
+                    body.insert(Box::new(rest))
+                }
             };
             let trouble = match transport::chunk(&mut current.open.response, stall).await {
                 Ok(Some(mut piece)) => {

@@ -144,3 +144,74 @@ impl fmt::Debug for DockerConfig {
         f.debug_struct("DockerConfig").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(raw: &str) -> DockerConfig {
+        DockerConfig::parse(Path::new("config.json"), raw.as_bytes()).unwrap()
+    }
+
+    fn ann() -> Option<Credential> {
+        Some(Credential::Basic { username: "ann".into(), password: Secret::new("hunter:2") })
+    }
+
+    #[test]
+    fn the_public_registry_has_many_names() {
+        for key in ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "https://index.docker.io/v2/"] {
+            let config = config(&format!(r#"{{"auths":{{"{key}":{{"auth":"YW5uOmh1bnRlcjoy"}}}}}}"#));
+            assert_eq!(config.stored("docker.io").unwrap(), ann(), "{key}");
+            assert_eq!(config.stored("ghcr.io").unwrap(), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn entries_have_several_forms() {
+        let check = |entry: &str, want: Option<Credential>| {
+            let config = config(&format!(r#"{{"auths":{{"localhost:5000":{entry}}}}}"#));
+            assert_eq!(config.stored("localhost:5000").unwrap(), want, "{entry}");
+        };
+        check(r#"{"auth":"YW5uOmh1bnRlcjoy"}"#, ann());
+        check(r#"{"username":"ann","password":"hunter:2"}"#, ann());
+        let token = Some(Credential::IdentityToken(Secret::new("t")));
+        check(r#"{"auth":"YW5uOmh1bnRlcjoy","identitytoken":"t"}"#, token);
+        check("{}", None);
+    }
+
+    #[test]
+    fn a_key_is_for_its_own_host_only() {
+        let config = config(r#"{"auths":{"https://a.example/v1/":{"auth":"YW5uOmh1bnRlcjoy"}}}"#);
+        assert_eq!(config.stored("a.example").unwrap(), ann());
+        for other in ["a.example:443", "b.a.example", "example", "a.example.com"] {
+            assert_eq!(config.stored(other).unwrap(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_file() {
+        let secret = r#"{"auths":{"a.example":{"auth":"hunter2!"},"b.example":{"password":"hunter2"}}}"#;
+        let error = config(secret).stored("a.example").unwrap_err();
+        assert!(error.to_string().contains("a.example"), "{error}");
+        assert!(!format!("{error:?} {:?}", config(secret)).contains("hunter2"));
+        let error = DockerConfig::parse(Path::new("c"), br#"{"auths":"hunter2"}"#).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_missing_file_has_no_credentials_and_a_directory_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = DockerConfig::read(&directory.path().join("none.json")).unwrap();
+        assert_eq!(config.stored("docker.io").unwrap(), None);
+        assert!(matches!(DockerConfig::read(directory.path()), Err(CredentialsError::Read { .. })));
+    }
+
+    #[test]
+    fn the_helper_for_a_host_comes_before_the_general_one() {
+        let config = config(r#"{"credsStore":"desktop","credHelpers":{"a.example":"special","b.example":""}}"#);
+        assert_eq!(config.helper("a.example"), Some(("special", "a.example".into())));
+        assert_eq!(config.helper("b.example"), None);
+        assert_eq!(config.helper("docker.io"), Some(("desktop", PUBLIC_KEY.into())));
+        assert_eq!(self::config("{}").helper("a.example"), None);
+    }
+}

@@ -41,27 +41,31 @@ pub(super) async fn get(name: &str, key: &str) -> Result<Option<Answer>, Credent
     if name.contains('/') {
         return Err(failed("its name must not contain a slash".into()));
     }
-    let child = Command::new(&helper)
+    ask(Command::new(&helper), key).await.map_err(failed)
+}
+
+/// Runs the helper `program`; errors are for a person.
+async fn ask(mut program: Command, key: &str) -> Result<Option<Answer>, String> {
+    let child = program
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| failed(format!("cannot start it: {e}")))?;
-    let talk = tokio::time::timeout(TIME_LIMIT, converse(child, key)).await;
-    let output = talk
-        .map_err(|_| failed(format!("no answer within {} s", TIME_LIMIT.as_secs())))?
-        .map_err(|e| failed(format!("cannot talk to it: {e}")))?;
+        .map_err(|e| format!("cannot start it: {e}"))?;
+    let output = tokio::time::timeout(TIME_LIMIT, converse(child, key))
+        .await
+        .map_err(|_| format!("no answer within {} s", TIME_LIMIT.as_secs()))?
+        .map_err(|e| format!("cannot talk to it: {e}"))?;
     if !output.success {
         let said = if output.answer.trim().is_empty() { output.complaint.trim() } else { output.answer.trim() };
         if said.contains(UNKNOWN) {
             return Ok(None);
         }
-        return Err(failed(said.chars().take(300).collect()));
+        return Err(said.chars().take(300).collect());
     }
-    let wire: Wire =
-        serde_json::from_str(&output.answer).map_err(|_| failed("its answer is not the expected JSON".into()))?;
+    let wire: Wire = serde_json::from_str(&output.answer).map_err(|_| "its answer is not the expected JSON")?;
     Ok(Some(Answer { username: wire.username, secret: Secret::new(wire.secret) }))
 }
 
@@ -98,4 +102,39 @@ async fn converse(mut child: Child, key: &str) -> std::io::Result<Output> {
     tokio::try_join!(say, hear, hear_complaint)?;
     let status = child.wait().await?;
     Ok(Output { success: status.success(), answer, complaint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn scripted(script: &str) -> Result<Option<Answer>, String> {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg("helper");
+        ask(shell, "https://index.docker.io/v1/").await
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_given_the_registry_and_answers_with_json() {
+        let script = r#"read key; printf '{"ServerURL":"x","Username":"%s %s","Secret":"hunter2"}' "$1" "$key""#;
+        let answer = scripted(script).await.unwrap().unwrap();
+        assert_eq!(answer.username, "get https://index.docker.io/v1/");
+        assert_eq!(answer.secret.expose(), "hunter2");
+    }
+
+    #[tokio::test]
+    async fn a_helper_may_know_nothing() {
+        let nothing = scripted("echo credentials not found in native keychain; exit 1").await;
+        assert!(nothing.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_failing_helper_is_an_error() {
+        let check = async |script: &str, want: &str| assert_eq!(scripted(script).await.err().unwrap(), want);
+        check("echo locked >&2; exit 1", "locked").await;
+        check("echo hunter2", "its answer is not the expected JSON").await;
+        let missing = get("no-such-helper-anywhere", "a.example").await.err().unwrap().to_string();
+        assert!(missing.contains("docker-credential-no-such-helper-anywhere") && missing.contains("a.example"));
+        assert!(get("../evil", "a.example").await.is_err());
+    }
 }

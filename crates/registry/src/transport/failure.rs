@@ -80,13 +80,12 @@ fn chain(error: &dyn StdError) -> String {
 fn hint(error: &reqwest::Error) -> Hint {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {
-        let io_error = cause.downcast_ref::<io::Error>();
-        let inner = io_error.and_then(|e| e.get_ref()).and_then(|e| e.downcast_ref::<rustls::Error>());
-        match inner.or_else(|| cause.downcast_ref()) {
+        match cause.downcast_ref() {
             Some(rustls::Error::InvalidCertificate(_)) => return Hint::Certificate,
             Some(rustls::Error::InvalidMessage(_)) => return Hint::NotTls,
             _ => {}
         }
+        let io_error = cause.downcast_ref::<io::Error>();
         match io_error.map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => return Hint::Refused,
             Some(io::ErrorKind::TimedOut) => return Hint::Silence,
@@ -95,7 +94,9 @@ fn hint(error: &reqwest::Error) -> Hint {
         if cause.to_string().contains("dns error") {
             return Hint::Name;
         }
-        next = cause.source();
+        // The source of an `io::Error` is that of the error that it wraps, so the wrapped one is asked for itself.
+        let wrapped = io_error.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
+        next = wrapped.or_else(|| cause.source());
     }
     if error.is_timeout() { Hint::Silence } else { Hint::Other }
 }

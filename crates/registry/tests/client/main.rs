@@ -1,0 +1,10 @@
+//! The client against registries that misbehave, each a server of the test's own on loopback, and against a
+//! real one.
+
+mod auth;
+mod blobs;
+mod image;
+mod manifests;
+mod real;
+mod server;
+mod transport;

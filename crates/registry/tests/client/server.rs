@@ -1,0 +1,225 @@
+//! A small HTTP server that answers as a test says, wrong lengths and broken connections included. It ends
+//! when it is dropped.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The server's own address, such as `http://127.0.0.1:1234`.
+    pub(crate) base: String,
+    pub(crate) method: String,
+    /// With the query.
+    pub(crate) path: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The whole body, its length announced.
+    Whole,
+    /// The connection breaks after so many bytes.
+    Cut(usize),
+    /// Nothing more comes after so many bytes, but the connection stays.
+    Stall(usize),
+    /// Well-formed chunks that end after so many bytes.
+    Chunked(usize),
+}
+
+impl Reply {
+    pub(crate) fn new(status: u16) -> Self {
+        Reply { status, headers: Vec::new(), body: Vec::new(), end: End::Whole }
+    }
+
+    pub(crate) fn body(body: impl Into<Vec<u8>>) -> Self {
+        Reply { body: body.into(), ..Reply::new(200) }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn status(self, status: u16) -> Self {
+        Reply { status, ..self }
+    }
+
+    pub(crate) fn set_body(&mut self, body: &[u8]) {
+        self.body = body.to_vec();
+    }
+
+    pub(crate) fn cut(self, after: usize) -> Self {
+        Reply { end: End::Cut(after), ..self }
+    }
+
+    pub(crate) fn stall(self, after: usize) -> Self {
+        Reply { end: End::Stall(after), ..self }
+    }
+
+    pub(crate) fn chunked(self, after: usize) -> Self {
+        Reply { end: End::Chunked(after), ..self }
+    }
+
+    fn head(&self) -> String {
+        let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        match self.end {
+            End::Chunked(_) => head.push_str("Transfer-Encoding: chunked\r\n"),
+            _ => head.push_str(&format!("Content-Length: {}\r\n", self.body.len())),
+        }
+        head + "\r\n"
+    }
+}
+
+type Handler = Box<dyn FnMut(&Request) -> Reply + Send>;
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    scheme: &'static str,
+    requests: Arc<Mutex<Vec<Request>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    pub(crate) async fn start(handler: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        Self::listen(Box::new(handler), None).await
+    }
+
+    pub(crate) async fn start_tls(
+        acceptor: TlsAcceptor,
+        handler: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::listen(Box::new(handler), Some(acceptor)).await
+    }
+
+    async fn listen(handler: Handler, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::new(Shared {
+            base: format!("{scheme}://{address}"),
+            handler: Mutex::new(handler),
+            requests: requests.clone(),
+        });
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (shared, tls) = (shared.clone(), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => serve(stream, &shared).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, &shared).await,
+                            Err(_) => None,
+                        },
+                    }
+                });
+            }
+        });
+        Server { address, scheme, requests, task }
+    }
+
+    /// `127.0.0.1:port`.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The requests as `METHOD path`.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect()
+    }
+}
+
+struct Shared {
+    base: String,
+    handler: Mutex<Handler>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+/// One request and its answer; `None` if the peer went away.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Option<()> {
+    let request = read_request(&mut stream, &shared.base).await?;
+    let reply = (shared.handler.lock().unwrap())(&request);
+    shared.requests.lock().unwrap().push(request.clone());
+    stream.write_all(reply.head().as_bytes()).await.ok()?;
+    if request.method == "HEAD" {
+        return stream.shutdown().await.ok();
+    }
+    match reply.end {
+        End::Whole => stream.write_all(&reply.body).await.ok()?,
+        End::Cut(after) => stream.write_all(&reply.body[..after]).await.ok()?,
+        End::Stall(after) => {
+            stream.write_all(&reply.body[..after]).await.ok()?;
+            stream.flush().await.ok()?;
+            // Until the client gives up.
+            stream.read_u8().await.ok()?;
+        }
+        End::Chunked(after) => {
+            stream.write_all(format!("{after:x}\r\n").as_bytes()).await.ok()?;
+            stream.write_all(&reply.body[..after]).await.ok()?;
+            stream.write_all(b"\r\n0\r\n\r\n").await.ok()?;
+        }
+    }
+    stream.shutdown().await.ok()
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin), base: &str) -> Option<Request> {
+    let mut raw = Vec::new();
+    let head_end = loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.ok()?;
+        raw.push(byte[0]);
+        if raw.ends_with(b"\r\n\r\n") {
+            break raw.len();
+        }
+    };
+    let head = String::from_utf8(raw[..head_end].to_vec()).unwrap();
+    let mut lines = head.lines();
+    let mut words = lines.next()?.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let pairs = lines.filter_map(|line| line.split_once(": "));
+    let headers: Vec<_> = pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
+    let mut request = Request { base: base.to_owned(), method, path, headers, body: String::new() };
+    let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    request.body = String::from_utf8(body).unwrap();
+    Some(request)
+}
