@@ -1,81 +1,329 @@
-//! Content-addressed bytes.
-use crate::*;
-use kiln_oci::Digest;
-use std::io;
+//! Content-addressed bytes: configs, manifests, compressed layers.
+//!
+//! A blob is written in the session's directory, renamed to `blobs/<algorithm>/<hex>` and then gets its row. A row
+//! without its file is a miss, a file without a row is swept.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_oci::{Digest, Hasher};
+use rusqlite::OptionalExtension;
+
+use crate::content::with_block;
+use crate::database::now;
+use crate::error::{At, Error, Result};
+use crate::leases;
+use crate::locks::Sharing;
+use crate::store::{Inner, create_directory};
 
 /// The blobs of a store.
 pub struct Blobs<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a Arc<Inner>,
 }
 
 /// A blob that the store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// SHA-256 of the bytes.
+    /// Digest of the bytes.
     pub digest: Digest,
     /// How many there are.
     pub size: u64,
 }
 
 /// Bytes on their way in. Dropped without `commit`, they are gone.
-pub struct BlobWriter {}
+pub struct BlobWriter {
+    store: Arc<Inner>,
+    path: PathBuf,
+    file: File,
+    sha256: Hasher,
+    other: Option<Hasher>,
+    size: u64,
+}
 
 /// Bytes on their way out: the last read fails if they do not have their digest.
-pub struct BlobReader {}
+pub struct BlobReader {
+    file: File,
+    digest: Digest,
+    size: u64,
+    left: u64,
+    hasher: Option<Hasher>,
+}
+
+impl std::fmt::Debug for BlobWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlobWriter({}, {} bytes)", self.path.display(), self.size)
+    }
+}
+
+impl std::fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlobReader({}, {} of {} bytes left)", self.digest, self.left, self.size)
+    }
+}
 
 impl Blobs<'_> {
     /// Starts a new blob.
     pub fn create(&self) -> Result<BlobWriter> {
-        todo!()
+        self.create_for(None)
     }
+
+    /// Starts a blob whose digest is known, so that it is computed with the right hash function while writing.
+    pub fn create_for(&self, expected: Option<&Digest>) -> Result<BlobWriter> {
+        let path = self.store.session.fresh_path();
+        let file = File::create_new(&path).at("create", &path)?;
+        let other =
+            expected.filter(|digest| digest.algorithm() != kiln_oci::Algorithm::Sha256).and_then(Digest::hasher);
+        let (store, sha256) = (Arc::clone(self.store), Hasher::sha256());
+        Ok(BlobWriter { store, path, file, sha256, other, size: 0 })
+    }
+
     /// Stores bytes that are in memory.
-    pub fn insert(&self, _bytes: &[u8]) -> Result<Blob> {
-        todo!()
+    pub fn insert(&self, bytes: &[u8]) -> Result<Blob> {
+        let digest = Digest::of(bytes);
+        if self.size(&digest)? == Some(bytes.len() as u64) {
+            leases::pin_blob(self.store, &digest)?;
+            return Ok(Blob { digest, size: bytes.len() as u64 });
+        }
+        let mut writer = self.create()?;
+        writer.write_all(bytes).at("write", &writer.path)?;
+        writer.commit(Some(&digest), None)
     }
+
     /// Reads a blob from its beginning; the digest is verified at its end.
-    pub fn open(&self, _digest: &Digest) -> Result<BlobReader> {
-        todo!()
+    pub fn open(&self, digest: &Digest) -> Result<BlobReader> {
+        let missing = || Error::MissingBlob(digest.clone());
+        let expected = row(self.store, digest)?.ok_or_else(missing)?;
+        let path = place(self.store, digest);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            answer => answer.at("open", &path)?,
+        };
+        let found = file.metadata().at("examine", &path)?.len();
+        if found != expected {
+            return Err(Error::DamagedBlob { digest: digest.clone(), expected, found });
+        }
+        let hasher = digest.hasher();
+        Ok(BlobReader { file, digest: digest.clone(), size: found, left: found, hasher })
     }
+
     /// A whole small blob, verified. Fails if it is longer than `limit` bytes.
-    pub fn read(&self, _digest: &Digest, _limit: u64) -> Result<Vec<u8>> {
-        todo!()
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        let mut reader = self.open(digest)?;
+        if reader.size > limit {
+            return Err(Error::TooLarge { path: digest.to_string(), size: reader.size, limit });
+        }
+        let mut bytes = Vec::with_capacity(reader.size as usize);
+        reader.read_to_end(&mut bytes).at("read", &place(self.store, digest))?;
+        Ok(bytes)
     }
+
     /// Whether the store holds the blob.
-    pub fn contains(&self, _digest: &Digest) -> Result<bool> {
-        todo!()
+    pub fn contains(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.size(digest)?.is_some())
     }
-    /// The blob's size in bytes, or `None` if the store does not hold it.
-    pub fn size(&self, _digest: &Digest) -> Result<Option<u64>> {
-        todo!()
+
+    /// The blob's size in bytes, or `None` if the store does not hold it whole.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some(size) = row(self.store, digest)? else { return Ok(None) };
+        let on_disk = fs::metadata(place(self.store, digest)).ok().map(|status| status.len());
+        Ok(on_disk.filter(|&found| found == size))
     }
+
     /// Deletes a blob, if it is there.
-    pub fn remove(&self, _digest: &Digest) -> Result<()> {
-        todo!()
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
+        remove(self.store, &digest.to_string())
     }
 }
 
 impl BlobWriter {
-    /// Puts the bytes in their place. `expected` (sha256 or sha512) and `size` are verified if given; the blob is kept under the expected digest, or else under its SHA-256.
-    pub fn commit(self, _expected: Option<&Digest>, _size: Option<u64>) -> Result<Blob> {
-        todo!()
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Puts the bytes in their place. Digest and size in bytes are verified if given; the blob is kept under the
+    /// expected digest, or else under its SHA-256. Pinned for this session.
+    pub fn commit(mut self, expected: Option<&Digest>, size: Option<u64>) -> Result<Blob> {
+        let actual = self.digest_like(expected)?;
+        if let Some(expected) = expected.filter(|&expected| *expected != actual) {
+            return Err(Error::DigestMismatch { expected: expected.clone(), actual });
+        }
+        if let Some(expected) = size.filter(|&expected| expected != self.size) {
+            return Err(Error::SizeMismatch { digest: actual, expected, found: self.size });
+        }
+        let path = place(&self.store, &actual);
+        if let Some(parent) = path.parent() {
+            create_directory(parent)?;
+        }
+        let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
+        fs::rename(&self.path, &path).at("rename", &self.path)?;
+        let store = &self.store;
+        store.database.write(|db| {
+            db.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created, epoch) VALUES (?1, ?2, ?3, ?4)")?
+                .execute((actual.to_string(), self.size as i64, now(), &store.epoch))?;
+            leases::insert(db, store.session.name(), "blob", &actual.to_string())
+        })?;
+        Ok(Blob { digest: actual, size: self.size })
+    }
+
+    /// The digest of what was written, by the hash function of `expected`.
+    fn digest_like(&mut self, expected: Option<&Digest>) -> Result<Digest> {
+        let sha256 = || self.sha256.clone().finish();
+        let Some(expected) = expected else { return Ok(sha256()) };
+        if expected.algorithm() == kiln_oci::Algorithm::Sha256 {
+            return Ok(sha256());
+        }
+        let unsupported = || Error::UnsupportedDigest(expected.clone());
+        let hasher = match self.other.take() {
+            Some(hasher) => hasher,
+            None => self.rehash(expected.hasher().ok_or_else(unsupported)?)?,
+        };
+        let digest = hasher.finish();
+        if digest.algorithm() == expected.algorithm() { Ok(digest) } else { Err(unsupported()) }
+    }
+
+    fn rehash(&self, mut hasher: Hasher) -> Result<Hasher> {
+        let mut file = File::open(&self.path).at("open", &self.path)?;
+        with_block(|block| {
+            loop {
+                let count = file.read(block).at("read", &self.path)?;
+                if count == 0 {
+                    return Ok(hasher);
+                }
+                hasher.update(&block[..count]);
+            }
+        })
     }
 }
-impl io::Write for BlobWriter {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        todo!()
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.sha256.update(&bytes[..count]);
+        if let Some(other) = &mut self.other {
+            other.update(&bytes[..count]);
+        }
+        self.size += count as u64;
+        Ok(count)
     }
+
     fn flush(&mut self) -> io::Result<()> {
-        todo!()
+        Ok(())
     }
 }
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        // After a commit there is nothing under this name; otherwise what stays goes with the session.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 impl BlobReader {
     /// The blob's size in bytes.
     pub fn size(&self) -> u64 {
-        todo!()
+        self.size
+    }
+
+    /// Compares the digest once all bytes were read.
+    fn verify(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let actual = hasher.finish();
+        if self.left == 0 && actual == self.digest {
+            return Ok(());
+        }
+        let expected = self.digest.clone();
+        Err(io::Error::new(io::ErrorKind::InvalidData, Error::DigestMismatch { expected, actual }))
     }
 }
-impl io::Read for BlobReader {
-    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
-        todo!()
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.file.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
+        self.left = self.left.saturating_sub(count as u64);
+        if count == 0 || self.left == 0 {
+            self.verify()?;
+        }
+        Ok(count)
     }
+}
+
+fn place(store: &Inner, digest: &Digest) -> PathBuf {
+    store.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+}
+
+fn row(store: &Inner, digest: &Digest) -> Result<Option<u64>> {
+    let query = "SELECT size FROM blobs WHERE digest = ?1";
+    let size: Option<i64> = store
+        .database
+        .read(|db| db.prepare_cached(query)?.query_row([digest.to_string()], |row| row.get(0)).optional())?;
+    Ok(size.map(|size| size as u64))
+}
+
+pub(crate) fn remove(store: &Inner, digest: &str) -> Result<()> {
+    if let Ok(parsed) = digest.parse::<Digest>() {
+        store.session.discard(&place(store, &parsed))?;
+    }
+    store.database.write(|db| {
+        db.execute("DELETE FROM leases WHERE kind = 'blob' AND target = ?1", [digest])?;
+        db.execute("DELETE FROM blobs WHERE digest = ?1", [digest])
+    })?;
+    Ok(())
+}
+
+/// Deletes a blob that nobody leases.
+pub(crate) fn remove_unless_leased(store: &Inner, digest: &Digest) -> Result<bool> {
+    let text = digest.to_string();
+    let trash = store.session.fresh_path();
+    let removed = store.database.write(|db| {
+        let leased = "SELECT 1 FROM leases WHERE kind = 'blob' AND target = ?1";
+        if db.prepare_cached(leased)?.exists([&text])? {
+            return Ok(false);
+        }
+        // If this fails the file is without a row, which a sweep finds.
+        let _ = fs::rename(place(store, digest), &trash);
+        db.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&text]).map(|_| true)
+    })?;
+    crate::remove::tree(&trash).map(|()| removed)
+}
+
+/// Whether the blob's bytes have its digest.
+pub(crate) fn is_intact(store: &Arc<Inner>, digest: &str) -> bool {
+    let Ok(digest) = digest.parse::<Digest>() else { return false };
+    let reader = Blobs { store }.open(&digest);
+    reader.is_ok_and(|mut reader| reader.hasher.is_some() && io::copy(&mut reader, &mut io::sink()).is_ok())
+}
+
+/// Removes files without a row. Skipped while another process is just placing one.
+pub(crate) fn sweep(store: &Inner) -> Result<()> {
+    let Some(_alone) = store.locks.try_acquire(Inner::placing_key(), Sharing::Exclusive)? else {
+        return Ok(());
+    };
+    for algorithm in list(&store.root.join("blobs"))? {
+        for path in list(&algorithm)? {
+            let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let text = format!("{}:{}", name(&algorithm).unwrap_or_default(), name(&path).unwrap_or_default());
+            let known = match text.parse::<Digest>() {
+                Ok(digest) => row(store, &digest)?.is_some(),
+                Err(_) => false,
+            };
+            if !known {
+                store.session.discard(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).at("list", directory)?;
+    entries.map(|entry| Ok(entry.at("list", directory)?.path())).collect()
 }

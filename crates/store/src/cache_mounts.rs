@@ -1,23 +1,78 @@
-//! Directories of `RUN --mount=type=cache`.
-use crate::*;
+//! Directories of `RUN --mount=type=cache`: one per id, and more where an id's users do not want to share.
+//!
+//! The store does not know what is in them. A directory is named by a hash of its id, so that any id is a name.
+
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::error::{At, Error, Result};
+use crate::locks::{LockGuard, LockKey, Sharing};
+use crate::metadata::Metadata;
+use crate::staged::apply;
+use crate::store::Inner;
 
 /// The cache mounts of a store.
 pub struct CacheMounts<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a Arc<Inner>,
 }
 
 impl CacheMounts<'_> {
     /// The directory for `id`; made with this mode and owner if it does not exist.
-    pub fn directory(&self, _id: &str, _root: &Metadata) -> Result<PathBuf> {
-        todo!()
+    pub fn directory(&self, id: &str, root: &Metadata) -> Result<PathBuf> {
+        self.make(&name(id, 0), root)
     }
-    /// The key to lock with `Sharing::Exclusive` for `sharing=locked`, `Sharing::Shared` for `shared`.
-    pub fn lock_key(&self, _id: &str) -> LockKey {
-        todo!()
+
+    /// The key to lock while the directory for `id` is in use: exclusively for `sharing=locked`, shared for
+    /// `sharing=shared`. A prune leaves locked directories alone.
+    pub fn lock_key(&self, id: &str) -> LockKey {
+        key(&name(id, 0))
     }
+
     /// A directory for `sharing=private`: one that nobody uses now, and the lock that says so.
-    pub fn private(&self, _id: &str, _root: &Metadata) -> Result<(PathBuf, LockGuard)> {
-        todo!()
+    pub fn private(&self, id: &str, root: &Metadata) -> Result<(PathBuf, LockGuard)> {
+        let mut number = 0;
+        loop {
+            let name = name(id, number);
+            if let Some(guard) = self.store.locks.try_acquire(key(&name), Sharing::Exclusive)? {
+                return Ok((self.make(&name, root)?, guard));
+            }
+            number += 1;
+        }
     }
+
+    /// Made aside and renamed, so that nobody sees it with the wrong owner.
+    fn make(&self, name: &str, root: &Metadata) -> Result<PathBuf> {
+        let path = self.store.root.join("cache-mounts").join(name);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let new = self.store.session.fresh_path();
+        rustix::fs::mkdir(&new, rustix::fs::Mode::RWXU).at("create", &new)?;
+        let directory = std::fs::File::open(&new).at("open", &new)?;
+        apply(directory.as_fd(), root, self.store.mode).at("set the metadata of", &new)?;
+        match rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &new,
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) => Ok(path),
+            Err(Errno::EXIST) => crate::remove::tree(&new).map(|()| path),
+            Err(errno) => Err(Error::io("create", path, errno)),
+        }
+    }
+}
+
+/// The lock of the directory called `name`.
+pub(crate) fn key(name: &str) -> LockKey {
+    LockKey::new("cache-mount", name.as_bytes())
+}
+
+fn name(id: &str, number: u32) -> String {
+    let hash = blake3::hash(id.as_bytes()).to_hex();
+    if number == 0 { hash[..32].to_string() } else { format!("{}-{number}", &hash[..32]) }
 }

@@ -107,6 +107,19 @@ pub enum Error {
         /// What was found.
         actual: Digest,
     },
+    /// Bytes are more or fewer than promised.
+    #[error("size mismatch: {digest} has {found} bytes instead of {expected}")]
+    SizeMismatch {
+        /// Digest of the bytes found.
+        digest: Digest,
+        /// Bytes promised.
+        expected: u64,
+        /// Bytes found.
+        found: u64,
+    },
+    /// A digest whose hash function is not known here.
+    #[error("cannot verify {0}: its hash function is not supported")]
+    UnsupportedDigest(Digest),
     /// A blob's file has another size than its row.
     #[error("the blob {digest} is damaged: {found} bytes instead of {expected}")]
     DamagedBlob {

@@ -1,10 +1,22 @@
 //! Images and their names.
-use crate::*;
+//!
+//! An image is a config (a blob) and diff ids; what is known of each layer besides comes as it becomes known. Names
+//! are full references as their owner normalised them.
+
+use std::sync::Arc;
+
 use kiln_oci::Digest;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::database::{digest, json, now, to_json};
+use crate::error::{Error, Result};
+use crate::layers::LayerId;
+use crate::metadata::Timestamp;
+use crate::store::Inner;
 
 /// The images of a store.
 pub struct Images<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a Arc<Inner>,
 }
 
 /// One layer of an image, bottom first.
@@ -44,33 +56,147 @@ pub struct Image {
     pub created: Timestamp,
 }
 
+const SELECT: &str = "SELECT id, manifest, layers, created FROM images";
+
 impl Images<'_> {
     /// Adds an image, or completes what is known of it (manifest, layers).
-    pub fn insert(&self, _image: &NewImage) -> Result<Image> {
-        todo!()
+    pub fn insert(&self, image: &NewImage) -> Result<Image> {
+        self.store.database.write(|db| {
+            let mut layers = image.layers.clone();
+            let known = get(db, &image.id)?;
+            if let Some(known) = &known {
+                complete(&mut layers, &known.layers);
+            }
+            let manifest = image.manifest.clone().or(known.and_then(|known| known.manifest));
+            db.execute(
+                "INSERT INTO images (id, manifest, layers, created, serial) VALUES (?1, ?2, ?3, ?4,
+                 (SELECT coalesce(max(serial), 0) + 1 FROM images))
+                 ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, layers = excluded.layers",
+                (image.id.to_string(), manifest.map(|each| each.to_string()), to_json(&layers)?, now()),
+            )?;
+            get(db, &image.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+        })
     }
+
     /// Gives an image a name, taking it from the image that had it; tells which that was.
-    pub fn tag(&self, _name: &str, _id: &Digest) -> Result<Option<Digest>> {
-        todo!()
+    pub fn tag(&self, name: &str, id: &Digest) -> Result<Option<Digest>> {
+        let before = self.store.database.write(|db| {
+            if get(db, id)?.is_none() {
+                return Ok(None);
+            }
+            let before = named(db, name)?;
+            db.execute("INSERT OR REPLACE INTO image_names (name, image) VALUES (?1, ?2)", (name, id.to_string()))?;
+            Ok(Some(before))
+        })?;
+        before.ok_or_else(|| Error::MissingImage(id.to_string()))
     }
+
     /// Takes a name away; the image stays. Tells which image had it.
-    pub fn untag(&self, _name: &str) -> Result<Option<Digest>> {
-        todo!()
+    pub fn untag(&self, name: &str) -> Result<Option<Digest>> {
+        self.store.database.write(|db| {
+            let before = named(db, name)?;
+            db.execute("DELETE FROM image_names WHERE name = ?1", [name])?;
+            Ok(before)
+        })
     }
+
     /// By id.
-    pub fn get(&self, _id: &Digest) -> Result<Option<Image>> {
-        todo!()
+    pub fn get(&self, id: &Digest) -> Result<Option<Image>> {
+        self.store.database.read(|db| get(db, id))
     }
+
     /// By full name, `sha256:…` id, manifest digest, or unambiguous beginning of the id's hex digits.
-    pub fn resolve(&self, _name: &str) -> Result<Option<Image>> {
-        todo!()
+    pub fn resolve(&self, name: &str) -> Result<Option<Image>> {
+        let exact = self.store.database.read(|db| match named(db, name)? {
+            Some(id) => get(db, &id),
+            None => {
+                let query = format!("{SELECT} WHERE id = ?1 OR manifest = ?1 ORDER BY id = ?1 DESC LIMIT 1");
+                let found = db.prepare_cached(&query)?.query_row([name], image).optional()?;
+                found.map(|image| with_names(db, image)).transpose()
+            }
+        })?;
+        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+        let hex = !prefix.is_empty() && prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if exact.is_some() || !hex {
+            return Ok(exact);
+        }
+        let mut found = self.matching("WHERE id GLOB 'sha256:' || ?1 || '*'", [prefix])?;
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            count => Err(Error::Ambiguous { prefix: name.into(), count, what: "images" }),
+        }
     }
+
     /// All, newest first.
     pub fn list(&self) -> Result<Vec<Image>> {
-        todo!()
+        self.matching("ORDER BY serial DESC", [])
     }
-    /// Forgets an image and its names. Fails if a container uses it and not `force`. What it alone needed goes with the next prune.
-    pub fn remove(&self, _id: &Digest, _force: bool) -> Result<()> {
-        todo!()
+
+    /// Forgets an image and its names. Fails if a container uses it and not `force`. What it alone needed goes
+    /// with the next prune.
+    pub fn remove(&self, id: &Digest, force: bool) -> Result<()> {
+        let user = self.store.database.write(|db| {
+            let query = "SELECT id FROM containers WHERE image = ?1 LIMIT 1";
+            let user: Option<String> = db.query_row(query, [id.to_string()], |row| row.get(0)).optional()?;
+            if user.is_none() || force {
+                db.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
+            }
+            Ok(user)
+        })?;
+        match user {
+            Some(container) if !force => Err(Error::ImageInUse { image: id.clone(), container }),
+            _ => Ok(()),
+        }
     }
+
+    fn matching(&self, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Image>> {
+        self.store.database.read(|db| {
+            let mut statement = db.prepare_cached(&format!("{SELECT} {condition}"))?;
+            let images: Vec<Image> = statement.query_map(parameters, image)?.collect::<Result<_, _>>()?;
+            images.into_iter().map(|image| with_names(db, image)).collect()
+        })
+    }
+}
+
+/// Keeps what was known of a layer and is not said anew.
+fn complete(layers: &mut [ImageLayer], known: &[ImageLayer]) {
+    for (layer, known) in layers.iter_mut().zip(known).filter(|(a, b)| a.diff_id == b.diff_id) {
+        layer.layer = layer.layer.or(known.layer);
+        if layer.blob.is_none() {
+            layer.blob.clone_from(&known.blob);
+        }
+    }
+}
+
+fn get(db: &Connection, id: &Digest) -> rusqlite::Result<Option<Image>> {
+    let query = format!("{SELECT} WHERE id = ?1");
+    let found = db.prepare_cached(&query)?.query_row([id.to_string()], image).optional()?;
+    found.map(|image| with_names(db, image)).transpose()
+}
+
+fn named(db: &Connection, name: &str) -> rusqlite::Result<Option<Digest>> {
+    let query = "SELECT image FROM image_names WHERE name = ?1";
+    db.prepare_cached(query)?.query_row([name], |row| digest(row, 0)).optional()
+}
+
+fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
+    let manifest = match row.get_ref(1)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(digest(row, 1)?),
+    };
+    Ok(Image {
+        id: digest(row, 0)?,
+        manifest,
+        layers: json(row, 2)?,
+        names: Vec::new(),
+        created: Timestamp::from_seconds(row.get(3)?),
+    })
+}
+
+fn with_names(db: &Connection, mut image: Image) -> rusqlite::Result<Image> {
+    image.names = db
+        .prepare_cached("SELECT name FROM image_names WHERE image = ?1 ORDER BY name")?
+        .query_map([image.id.to_string()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(image)
 }

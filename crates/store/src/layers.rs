@@ -1,104 +1,420 @@
-//! Layers: immutable directories with an index.
-use crate::*;
-use kiln_oci::Digest;
+//! Layers: immutable directories with an index, numbered.
+//!
+//! A layer comes into being by one rename from the session's directory to `layers/<n>/` and then its row; it goes by
+//! one rename into the session's directory, then its row, then its files. So it is whole or absent.
+
 use std::fmt;
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_oci::Digest;
+use rusqlite::OptionalExtension;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::beneath;
+use crate::content;
+use crate::database::now;
+use crate::error::{At, Error, Result, shown};
+use crate::index::Index;
+use crate::leases;
+use crate::locks::Sharing;
+use crate::metadata::Metadata;
+use crate::staged::StagedLayer;
+use crate::store::Inner;
 
 /// The layers of a store.
 pub struct Layers<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a Arc<Inner>,
 }
 
-/// Number of a layer in its store; never reused. Shown in base 36.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
-pub struct LayerId(pub(crate) u64);
-
-impl fmt::Display for LayerId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
-    }
-}
-impl FromStr for LayerId {
-    type Err = Error;
-    fn from_str(_text: &str) -> Result<Self> {
-        todo!()
-    }
-}
+/// Number of a layer in its store; never reused. Shown in base 36, as its directory is named.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct LayerId(u64);
 
 /// What a layer's content is, apart from times: equal ids, equal layers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ContentId(pub [u8; 32]);
 
 /// A committed layer. Cheap to clone. Pinned for this session.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Layer {
-    pub(crate) inner: Arc<LayerInner>,
+    inner: Arc<LayerInner>,
 }
 
-#[derive(Debug)]
-pub(crate) struct LayerInner {}
+pub(crate) struct LayerInner {
+    id: LayerId,
+    path: PathBuf,
+    store: Arc<Inner>,
+    index: Mutex<Option<Arc<Index>>>,
+    fs: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+impl LayerId {
+    pub(crate) fn from_row(id: i64) -> Self {
+        Self(id as u64)
+    }
+
+    pub(crate) fn row(self) -> i64 {
+        self.0 as i64
+    }
+}
+
+impl fmt::Display for LayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = Vec::new();
+        let mut rest = self.0;
+        loop {
+            digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]);
+            rest /= 36;
+            if rest == 0 {
+                break;
+            }
+        }
+        digits.reverse();
+        f.write_str(&String::from_utf8_lossy(&digits))
+    }
+}
+
+impl fmt::Debug for LayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LayerId({self})")
+    }
+}
+
+impl FromStr for LayerId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 36).map(Self)
+    }
+}
 
 impl Layer {
     /// Its number.
     pub fn id(&self) -> LayerId {
-        todo!()
+        self.inner.id
     }
+
     /// The directory to mount as a lower layer.
     pub fn fs_path(&self) -> PathBuf {
-        todo!()
+        self.inner.path.join("fs")
     }
+
     /// What is in it. Read once, then shared.
     pub fn index(&self) -> Result<Arc<Index>> {
-        todo!()
+        let mut held = self.inner.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = &*held {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(read_index(&self.inner.path.join("index"))?);
+        *held = Some(Arc::clone(&index));
+        Ok(index)
     }
+
     /// Digest of its uncompressed tar, if known.
     pub fn diff_id(&self) -> Result<Option<Digest>> {
-        todo!()
+        let id = self.id().row();
+        let text: Option<String> = self.inner.store.database.read(|db| {
+            let query = "SELECT diff_id FROM layers WHERE id = ?1";
+            Ok(db.prepare_cached(query)?.query_row([id], |row| row.get(0)).optional()?.flatten())
+        })?;
+        Ok(text.and_then(|text| text.parse().ok()))
     }
+
     /// Whether nothing is in it but an unchanged root: leave it out of mounts.
     pub fn is_empty(&self) -> Result<bool> {
-        todo!()
+        Ok(self.index()?.is_empty())
     }
-    /// Opens a regular file of the layer by its path as in the index, never through a symlink. Fails if its size is not the index's.
-    pub fn open(&self, _path: &[u8]) -> Result<File> {
-        todo!()
+
+    /// Opens a regular file of the layer by its path as in the index, never through a symlink. Fails if its size is
+    /// not the index's.
+    pub fn open(&self, path: &[u8]) -> Result<File> {
+        let damaged = |what| Error::DamagedLayer { layer: self.id(), path: shown(path), what };
+        let index = self.index()?;
+        let entry = index.get(path).ok_or_else(|| Error::MissingEntry { path: shown(path) })?;
+        if entry.kind() != crate::Kind::File {
+            return Err(Error::WrongKind { path: shown(path), wanted: "a regular file" });
+        }
+        let fs = self.fs()?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let file = match beneath::open(fs.as_fd(), entry.path(), flags) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(damaged("it is missing")),
+            Err(errno) => return Err(Error::io("open", self.shown_path(path), errno)),
+        };
+        let status = file.metadata().at("examine", &self.shown_path(path))?;
+        if !status.is_file() {
+            return Err(damaged("it is not a regular file"));
+        }
+        if status.len() != entry.size() {
+            return Err(damaged("its size differs"));
+        }
+        Ok(file)
+    }
+
+    /// The layer's root directory, kept open.
+    pub(crate) fn fs(&self) -> Result<Arc<OwnedFd>> {
+        let mut held = self.inner.fs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fs) = &*held {
+            return Ok(Arc::clone(fs));
+        }
+        let path = self.fs_path();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fs = Arc::new(rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).at("open", &path)?);
+        *held = Some(Arc::clone(&fs));
+        Ok(fs)
+    }
+
+    pub(crate) fn replace_index(&self, index: Arc<Index>) {
+        *self.inner.index.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.inner.path
+    }
+
+    fn shown_path(&self, path: &[u8]) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.fs_path().join(std::ffi::OsStr::from_bytes(path))
     }
 }
 
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layer({})", self.id())
+    }
+}
+
+impl PartialEq for Layer {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.path == other.inner.path
+    }
+}
+
+impl Eq for Layer {}
+
 impl Layers<'_> {
     /// Starts a new layer whose root directory has this metadata.
-    pub fn stage(&self, _root: &Metadata) -> Result<StagedLayer> {
-        todo!()
+    pub fn stage(&self, root: &Metadata) -> Result<StagedLayer> {
+        StagedLayer::new(self.store, root)
     }
+
     /// A layer that the store holds, pinned.
-    pub fn get(&self, _id: LayerId) -> Result<Option<Layer>> {
-        todo!()
+    pub fn get(&self, id: LayerId) -> Result<Option<Layer>> {
+        if leases::pin_layers(self.store, &[id])? && directory(self.store, id).join("fs").is_dir() {
+            return Ok(Some(handle(self.store, id)));
+        }
+        Ok(None)
     }
+
     /// A layer with this diff id, pinned.
-    pub fn by_diff_id(&self, _diff_id: &Digest) -> Result<Option<Layer>> {
-        todo!()
+    pub fn by_diff_id(&self, diff_id: &Digest) -> Result<Option<Layer>> {
+        let query = "SELECT id FROM layers WHERE diff_id = ?1 ORDER BY pulled DESC, id";
+        let ids: Vec<i64> = self
+            .store
+            .database
+            .read(|db| db.prepare_cached(query)?.query_map([diff_id.to_string()], |row| row.get(0))?.collect())?;
+        for id in ids {
+            if let Some(layer) = self.get(LayerId::from_row(id))? {
+                return Ok(Some(layer));
+            }
+        }
+        Ok(None)
     }
-    /// Remembers the digest of the layer's uncompressed tar. `pulled`: the layer was made from that tar, so its content id follows from it.
-    pub fn set_diff_id(&self, _layer: &Layer, _diff_id: &Digest, _pulled: bool) -> Result<()> {
-        todo!()
+
+    /// Remembers the digest of the layer's uncompressed tar. `pulled`: the layer was made from that tar, so its
+    /// content id follows from it.
+    pub fn set_diff_id(&self, layer: &Layer, diff_id: &Digest, pulled: bool) -> Result<()> {
+        let (id, text) = (layer.id().row(), diff_id.to_string());
+        let content = pulled.then(|| content::of_pulled(diff_id).0);
+        self.store.database.write(|db| {
+            db.prepare_cached(
+                "UPDATE layers SET diff_id = ?2, pulled = max(pulled, ?3), content_id = coalesce(?4, content_id) WHERE id = ?1",
+            )?
+            .execute((id, text, pulled, content))
+        })?;
+        Ok(())
     }
+
     /// What the layer holds, apart from times. Hashes the files that were not hashed yet, in parallel.
-    pub fn content_id(&self, _layer: &Layer) -> Result<ContentId> {
-        todo!()
+    pub fn content_id(&self, layer: &Layer) -> Result<ContentId> {
+        let id = layer.id().row();
+        let query = "SELECT content_id FROM layers WHERE id = ?1";
+        let known: Option<Option<[u8; 32]>> =
+            self.store.database.read(|db| db.prepare_cached(query)?.query_row([id], |row| row.get(0)).optional())?;
+        if let Some(Some(content)) = known {
+            return Ok(ContentId(content));
+        }
+        let content = content::of_index(&*self.hashed_index(layer)?);
+        self.store.database.write(|db| {
+            db.prepare_cached("UPDATE layers SET content_id = ?2 WHERE id = ?1")?.execute((id, content.0))
+        })?;
+        Ok(content)
     }
+
     /// The oldest layer with the same content id; if there is one, `layer` is thrown away.
-    pub fn intern(&self, _layer: Layer) -> Result<Layer> {
-        todo!()
+    ///
+    /// Call it with the only handle of a layer that was just committed, before anybody else learns its id.
+    pub fn intern(&self, layer: Layer) -> Result<Layer> {
+        let content = self.content_id(&layer)?;
+        let query = "SELECT id FROM layers WHERE content_id = ?1 AND id < ?2 ORDER BY id";
+        let older: Vec<i64> = self.store.database.read(|db| {
+            db.prepare_cached(query)?.query_map((content.0, layer.id().row()), |row| row.get(0))?.collect()
+        })?;
+        for id in older {
+            if let Some(held) = self.get(LayerId::from_row(id))? {
+                self.remove(layer.id())?;
+                return Ok(held);
+            }
+        }
+        Ok(layer)
     }
-    /// The index with the digest of every regular file.
-    pub fn hashed_index(&self, _layer: &Layer) -> Result<Arc<Index>> {
-        todo!()
+
+    /// The index with the digest of every regular file; hashes those not hashed yet, in parallel.
+    pub fn hashed_index(&self, layer: &Layer) -> Result<Arc<Index>> {
+        content::hash_files(self.store, layer)
     }
+
     /// Deletes a layer, whoever needs it.
-    pub fn remove(&self, _id: LayerId) -> Result<()> {
-        todo!()
+    pub fn remove(&self, id: LayerId) -> Result<()> {
+        remove(self.store, id)
     }
+}
+
+pub(crate) fn directory(store: &Inner, id: LayerId) -> PathBuf {
+    store.root.join("layers").join(id.to_string())
+}
+
+/// The process's one handle of a layer.
+pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
+    let mut open = store.open_layers.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(inner) = open.get(&id).and_then(std::sync::Weak::upgrade) {
+        return Layer { inner };
+    }
+    if open.len() > 1024 {
+        open.retain(|_, layer| layer.strong_count() > 0);
+    }
+    let path = directory(store, id);
+    let inner =
+        Arc::new(LayerInner { id, path, store: Arc::clone(store), index: Mutex::default(), fs: Mutex::default() });
+    open.insert(id, Arc::downgrade(&inner));
+    Layer { inner }
+}
+
+/// Puts a finished directory (`fs/` and nothing else) in its place with its index.
+pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result<Layer> {
+    let index_path = staged.join("index");
+    fs::write(&index_path, index.bytes()).at("write", &index_path)?;
+    let bytes: u64 = index.entries().map(|entry| entry.size()).sum();
+    let _placing = store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
+    let id = claim(store)?;
+    let place = directory(store, id);
+    fs::rename(staged, &place).at("rename", staged)?;
+    let (entries, time) = (index.len() as i64, now());
+    store.database.write(|db| {
+        db.prepare_cached(
+            "INSERT INTO layers (id, entries, bytes, created, used, epoch) VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+        )?
+        .execute((id.row(), entries, bytes as i64, time, &store.epoch))?;
+        leases::insert(db, store.session.name(), "layer", &id.to_string())
+    })?;
+    let layer = handle(store, id);
+    layer.replace_index(Arc::new(index));
+    Ok(layer)
+}
+
+/// A number that no layer had before, with its (empty) directory.
+fn claim(store: &Inner) -> Result<LayerId> {
+    loop {
+        let id = LayerId::from_row(store.database.write(|db| {
+            db.prepare_cached("UPDATE counter SET value = value + 1 RETURNING value")?.query_row([], |row| row.get(0))
+        })?);
+        let path = directory(store, id);
+        match rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU) {
+            Ok(()) => return Ok(id),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::io("create", path, errno)),
+        }
+    }
+}
+
+pub(crate) fn remove(store: &Inner, id: LayerId) -> Result<()> {
+    let trash = store.session.fresh_path();
+    let path = directory(store, id);
+    let there = match fs::rename(&path, &trash) {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io("rename", path, error)),
+    };
+    store.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    store.database.write(|db| {
+        db.prepare_cached("DELETE FROM leases WHERE kind = 'layer' AND target = ?1")?.execute([id.to_string()])?;
+        db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()])
+    })?;
+    if there { crate::remove::tree(&trash) } else { Ok(()) }
+}
+
+/// Deletes a layer that nobody leases. Leasing is a transaction of its own, so it comes before this one, and then
+/// the layer stays, or after it, and then the layer is missed.
+pub(crate) fn remove_unless_leased(store: &Inner, id: LayerId) -> Result<bool> {
+    let trash = store.session.fresh_path();
+    let path = directory(store, id);
+    let renamed = store.database.write(|db| {
+        let leased = "SELECT 1 FROM leases WHERE kind = 'layer' AND target = ?1";
+        if db.prepare_cached(leased)?.exists([id.to_string()])? {
+            return Ok(None);
+        }
+        let renamed = fs::rename(&path, &trash);
+        let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        if renamed.as_ref().err().is_none_or(missing) {
+            db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()])?;
+        }
+        Ok(Some(renamed))
+    })?;
+    match renamed {
+        None => return Ok(false),
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("rename", path, error));
+        }
+        Some(_) => {}
+    }
+    store.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    crate::remove::tree(&trash).map(|()| true)
+}
+
+/// Removes directories without a row. Skipped while another process is just placing a layer.
+pub(crate) fn sweep(store: &Inner) -> Result<()> {
+    let Some(_alone) = store.locks.try_acquire(Inner::placing_key(), Sharing::Exclusive)? else {
+        return Ok(());
+    };
+    let directory = store.root.join("layers");
+    for entry in fs::read_dir(&directory).at("list", &directory)? {
+        let entry = entry.at("list", &directory)?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<LayerId>().ok());
+        let known = match id {
+            None => false,
+            Some(id) => {
+                store.database.read(|db| db.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?.exists([id.row()]))?
+            }
+        };
+        if !known {
+            store.session.discard(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether every file is there with its size and digest. A file without a known digest cannot be verified.
+pub(crate) fn is_intact(store: &Arc<Inner>, id: LayerId) -> bool {
+    let layer = handle(store, id);
+    content::verify(&layer).is_ok()
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    let bytes = fs::read(path).at("read", path)?;
+    Index::decode(bytes).map_err(|what| Error::DamagedIndex { path: path.to_owned(), what })
 }

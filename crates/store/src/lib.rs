@@ -18,9 +18,14 @@
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod beneath;
 mod blobs;
 mod cache_mounts;
 mod containers;
+mod content;
+mod copy;
+mod database;
+mod durability;
 mod error;
 mod images;
 mod index;
@@ -29,18 +34,27 @@ mod leases;
 mod locks;
 mod logs;
 mod metadata;
+mod path;
 mod prune;
 mod records;
+mod remove;
 mod resolutions;
+mod session;
 mod staged;
 mod stat_cache;
 mod store;
+#[cfg(test)]
+mod testing;
 mod union;
+mod upper;
+mod usage;
 mod writer;
+mod xattrs;
 
 pub use blobs::{Blob, BlobReader, BlobWriter, Blobs};
 pub use cache_mounts::CacheMounts;
 pub use containers::{Container, Containers, NewContainer};
+pub use durability::Settling;
 pub use error::{Error, Result};
 pub use images::{Image, ImageLayer, Images, NewImage};
 pub use index::{Entry, Index};
@@ -49,11 +63,12 @@ pub use leases::Leases;
 pub use locks::{LockGuard, LockKey, Locks, Sharing};
 pub use logs::{LogWriter, Logs};
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
-pub use prune::{Freed, Prune, Usage};
+pub use prune::{Freed, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use resolutions::{Resolution, Resolutions};
 pub use staged::StagedLayer;
 pub use stat_cache::{FileStamp, StatCache};
-pub use store::{Mode, Settling, Store};
+pub use store::{Mode, Store};
 pub use union::{Found, Resolved, Union};
+pub use usage::Usage;
 pub use writer::{FileWriter, Hashing, LayerWriter, Written};

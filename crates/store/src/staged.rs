@@ -1,29 +1,121 @@
-//! A layer being made.
-use crate::*;
-use std::path::Path;
+//! A layer being made, in the session's directory.
 
-/// A layer being made, in the session's directory. Dropped without commit, it is gone.
-pub struct StagedLayer {}
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, Timespec, Timestamps};
+
+use crate::error::{At, Result};
+use crate::index::Index;
+use crate::layers::{self, Layer};
+use crate::metadata::{Metadata, Timestamp};
+use crate::store::Inner;
+use crate::union::Union;
+use crate::writer::LayerWriter;
+use crate::{remove, upper, xattrs};
+
+/// A layer being made: `fs/` and `work/`. Dropped without commit, it is gone.
+#[derive(Debug)]
+pub struct StagedLayer {
+    store: Arc<Inner>,
+    path: PathBuf,
+    fs: PathBuf,
+    work: PathBuf,
+    root: Metadata,
+    installed: bool,
+}
 
 impl StagedLayer {
+    pub(crate) fn new(store: &Arc<Inner>, root: &Metadata) -> Result<Self> {
+        let path = store.session.fresh_path();
+        let (fs, work) = (path.join("fs"), path.join("work"));
+        for directory in [&path, &fs, &work] {
+            rustix::fs::mkdir(directory, Mode::RWXU).at("create", directory)?;
+        }
+        let staged = Self { store: Arc::clone(store), path, fs, work, root: root.clone(), installed: false };
+        staged.apply_root(&staged.root)?;
+        Ok(staged)
+    }
+
     /// The directory that becomes the layer: an overlay mount's upper directory.
     pub fn fs_path(&self) -> &Path {
-        todo!()
+        &self.fs
     }
-    /// The overlay mount's work directory.
+
+    /// The overlay mount's work directory, on the same file system.
     pub fn work_path(&self) -> &Path {
-        todo!()
+        &self.work
     }
-    /// Makes a layer of what an overlay mount over `lower` left in the upper directory. Nothing may be mounted or running any more.
-    pub fn commit_upper(self, _lower: &Union) -> Result<Layer> {
-        todo!()
+
+    /// Makes a layer of what an overlay mount over `lower` left in the upper directory. Nothing may be mounted or
+    /// running any more. What equals the lower layers is taken out of the upper directory.
+    pub fn commit_upper(self, lower: &Union) -> Result<Layer> {
+        let index = upper::scan(&self.fs, lower, self.store.mode)?;
+        self.install(index)
     }
+
     /// For putting entries in one by one, on an empty tree: missing parent directories are made 0755, root's.
     pub fn writer(self) -> Result<LayerWriter> {
-        todo!()
+        LayerWriter::new(self, None)
     }
+
     /// The same over lower layers: missing parents are as they are there, and count as unchanged.
-    pub fn writer_over(self, _lower: Union) -> Result<LayerWriter> {
-        todo!()
+    pub fn writer_over(self, lower: Union) -> Result<LayerWriter> {
+        LayerWriter::new(self, Some(lower))
     }
+
+    pub(crate) fn store(&self) -> &Arc<Inner> {
+        &self.store
+    }
+
+    pub(crate) fn root(&self) -> &Metadata {
+        &self.root
+    }
+
+    pub(crate) fn install(mut self, index: Index) -> Result<Layer> {
+        remove::tree(&self.work)?;
+        let layer = layers::install(&self.store, &self.path, index)?;
+        self.installed = true;
+        Ok(layer)
+    }
+
+    fn apply_root(&self, root: &Metadata) -> Result<()> {
+        let directory = std::fs::File::open(&self.fs).at("open", &self.fs)?;
+        apply(directory.as_fd(), root, self.store.mode).at("set the metadata of", &self.fs)
+    }
+}
+
+impl Drop for StagedLayer {
+    fn drop(&mut self) {
+        if !self.installed {
+            // What stays is swept with the session.
+            let _ = remove::tree(&self.path);
+        }
+    }
+}
+
+/// Gives an open file or directory its metadata, in the order that keeps everything: owner (which clears setuid and
+/// capabilities), mode, xattrs, times. Rootless, an owner that the disk cannot hold is in the index only.
+pub(crate) fn apply(
+    file: std::os::fd::BorrowedFd<'_>,
+    metadata: &Metadata,
+    mode: crate::Mode,
+) -> Result<(), rustix::io::Errno> {
+    use rustix::fs::{Gid, Uid};
+    use rustix::io::Errno;
+    let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+    match rustix::fs::fchown(file, Some(uid), Some(gid)) {
+        Err(Errno::PERM | Errno::INVAL) if mode == crate::Mode::Rootless => {}
+        answer => answer?,
+    }
+    rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode))?;
+    xattrs::write(file, &metadata.xattrs, mode)?;
+    rustix::fs::futimens(file, &times(metadata.mtime))
+}
+
+/// Sets the time of last change; the time of last access too, which nobody reads.
+pub(crate) fn times(mtime: Timestamp) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
 }

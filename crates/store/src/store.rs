@@ -1,7 +1,25 @@
-//! The store as a whole: opening, the session, durability.
-use crate::*;
-use std::path::Path;
-use std::sync::Arc;
+//! The store as a whole: opening it, and the way to its parts.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::database::Database;
+use crate::durability;
+use crate::error::{At, Error, Result};
+use crate::layers::{LayerId, LayerInner};
+use crate::locks::{LockKey, Locks, Sharing};
+use crate::session::{self, Session};
+use crate::{
+    Blobs, CacheMounts, Containers, Freed, Images, Layers, Leases, Logs, Prune, Records, Resolutions, Settling,
+    StatCache, Usage,
+};
+
+/// The newest format that this program reads and writes.
+const FORMAT: u32 = 1;
 
 /// How overlayfs spells its marks in this store. The two are not interchangeable on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,99 +30,236 @@ pub enum Mode {
     Rootless,
 }
 
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Rootless => "rootless",
+        }
+    }
+}
+
 /// A store on disk. Cheap to clone; every clone works in the same session.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {}
-
-/// A sync of the whole store that runs in the background.
-pub struct Settling {}
-
-impl Settling {
-    /// Waits until everything committed before it began is on the disk.
-    pub fn wait(self) -> Result<()> {
-        todo!()
-    }
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) root: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) epoch: String,
+    pub(crate) locks: Locks,
+    pub(crate) database: Database,
+    pub(crate) session: Session,
+    pub(crate) open_layers: Mutex<HashMap<LayerId, Weak<LayerInner>>>,
 }
 
 impl Store {
     /// Opens or creates the store in `root`, and sweeps what killed processes left there.
-    pub fn open(_root: &Path, _mode: Mode) -> Result<Self> {
-        todo!()
+    pub fn open(root: &Path, mode: Mode) -> Result<Self> {
+        create_directory(root)?;
+        let root = fs::canonicalize(root).at("examine", root)?;
+        let locks = Locks::new(root.join("locks"))?;
+        prepare(&root, mode, &locks)?;
+        let database = Database::open(&root.join("db.sqlite"))?;
+        let session = Session::begin(&root.join("tmp"), &locks)?;
+        let epoch = durability::epoch(&root, mode)?;
+        let open_layers = Mutex::default();
+        let inner = Inner { root, mode, epoch, locks, database, session, open_layers };
+        inner.release_leases(inner.session.name())?;
+        let store = Self { inner: Arc::new(inner) };
+        store.sweep()?;
+        durability::recover(&store.inner)?;
+        Ok(store)
     }
-    /// The store's directory.
+
+    /// The store's directory, without symbolic links.
     pub fn root(&self) -> &Path {
-        todo!()
+        &self.inner.root
     }
+
     /// How overlayfs's marks are spelt here.
     pub fn mode(&self) -> Mode {
-        todo!()
+        self.inner.mode
     }
-    /// A new empty directory of this session, for scratch files; on the same file system as the layers. Swept after a crash.
-    pub fn scratch(&self) -> Result<std::path::PathBuf> {
-        todo!()
+
+    /// A new empty directory (0700) of this session for scratch files, on the same file system as the layers.
+    /// It goes with the session.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        let path = self.inner.session.fresh_path();
+        DirBuilder::new().mode(0o700).create(&path).at("create", &path)?;
+        Ok(path)
     }
+
     /// A descriptor that keeps this session's lock held: a helper process that may outlive this one inherits it.
-    pub fn session_lock(&self) -> Result<std::os::fd::OwnedFd> {
-        todo!()
+    pub fn session_lock(&self) -> Result<OwnedFd> {
+        self.inner.session.lock().duplicate()
     }
+
     /// Starts one sync of what was committed so far, beside the caller's work.
     pub fn settle(&self) -> Settling {
-        todo!()
+        durability::settle(&self.inner)
     }
+
     /// Content-addressed bytes.
     pub fn blobs(&self) -> Blobs<'_> {
-        todo!()
+        Blobs { store: &self.inner }
     }
+
     /// Layers.
     pub fn layers(&self) -> Layers<'_> {
-        todo!()
+        Layers { store: &self.inner }
     }
+
     /// Cache records.
     pub fn records(&self) -> Records<'_> {
-        todo!()
+        Records { store: &self.inner }
     }
+
     /// Images and their names.
     pub fn images(&self) -> Images<'_> {
-        todo!()
+        Images { store: &self.inner }
     }
+
     /// What image names were resolved to.
     pub fn resolutions(&self) -> Resolutions<'_> {
-        todo!()
+        Resolutions { store: &self.inner }
     }
+
     /// Locks between processes and threads.
-    pub fn locks(&self) -> Locks<'_> {
-        todo!()
+    pub fn locks(&self) -> &Locks {
+        &self.inner.locks
     }
+
     /// What must not be pruned while this process lives.
     pub fn leases(&self) -> Leases<'_> {
-        todo!()
+        Leases { store: &self.inner }
     }
+
     /// Containers.
     pub fn containers(&self) -> Containers<'_> {
-        todo!()
+        Containers { store: &self.inner }
     }
+
     /// Directories of cache mounts.
     pub fn cache_mounts(&self) -> CacheMounts<'_> {
-        todo!()
+        CacheMounts { store: &self.inner }
     }
+
     /// Logs of steps.
     pub fn logs(&self) -> Logs<'_> {
-        todo!()
+        Logs { store: &self.inner }
     }
+
     /// Digests of a context's files that need not be read again. `context` names it, such as its absolute path.
-    pub fn stat_cache(&self, _context: &Path) -> Result<StatCache> {
-        todo!()
+    pub fn stat_cache(&self, context: &Path) -> Result<StatCache> {
+        StatCache::load(&self.inner, context)
     }
+
     /// Bytes per kind of thing.
     pub fn usage(&self) -> Result<Usage> {
-        todo!()
+        crate::usage::usage(&self.inner)
     }
+
     /// Deletes what the policy names and nobody needs.
-    pub fn prune(&self, _policy: &Prune) -> Result<Freed> {
-        todo!()
+    pub fn prune(&self, policy: &Prune) -> Result<Freed> {
+        crate::prune::prune(&self.inner, policy)
     }
+
+    /// Removes what dead sessions left: first layers that never got their row, then their directories.
+    fn sweep(&self) -> Result<()> {
+        let tmp = self.inner.root.join("tmp");
+        let dead = session::dead(&tmp, &self.inner.locks)?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        crate::layers::sweep(&self.inner)?;
+        crate::blobs::sweep(&self.inner)?;
+        for (name, _lock) in &dead {
+            self.inner.release_leases(name)?;
+            self.inner.session.discard(&tmp.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Held shared while something is put in its place before its row; a sweeper needs it alone.
+    pub(crate) fn placing_key() -> LockKey {
+        LockKey::new("placing", b"")
+    }
+
+    pub(crate) fn release_leases(&self, session: &str) -> Result<()> {
+        let held = "SELECT 1 FROM leases WHERE session = ?1";
+        if self.database.read(|db| db.prepare_cached(held)?.exists([session]))? {
+            let delete = "DELETE FROM leases WHERE session = ?1";
+            self.database.write(|db| db.execute(delete, [session]))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A lease that stays behind has no held lock and counts for nothing.
+        let _ = self.release_leases(self.session.name());
+    }
+}
+
+/// Creates a directory (0700) with its parents, if it is missing.
+pub(crate) fn create_directory(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(_) if path.is_dir() => Ok(()),
+        Err(_) => DirBuilder::new().mode(0o700).recursive(true).create(path).at("create", path),
+    }
+}
+
+/// Checks the version file, or makes the directories and writes it last.
+fn prepare(root: &Path, mode: Mode, locks: &Locks) -> Result<()> {
+    if check_version(root, mode)? {
+        return Ok(());
+    }
+    let _alone = locks.acquire(LockKey::new("creating", b""), Sharing::Exclusive, &|| false)?;
+    if check_version(root, mode)? {
+        return Ok(());
+    }
+    for name in ["blobs", "layers", "cache-mounts", "containers", "contexts", "logs", "tmp"] {
+        create_directory(&root.join(name))?;
+    }
+    Database::open(&root.join("db.sqlite"))?;
+    let (new, version) = (root.join("tmp/version"), root.join("version"));
+    fs::write(&new, format!("kiln store {FORMAT} {}\n", mode.as_str())).at("write", &new)?;
+    fs::rename(&new, &version).at("create", &version)
+}
+
+/// Whether there is a version file; an error if it does not fit.
+fn check_version(root: &Path, mode: Mode) -> Result<bool> {
+    let path = root.join("version");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("read", path, error)),
+    };
+    let mut words = text.split_whitespace();
+    let not_a_store = || Error::NotAStore { path: path.clone(), found: text.chars().take(40).collect() };
+    if (words.next(), words.next()) != (Some("kiln"), Some("store")) {
+        return Err(not_a_store());
+    }
+    let format = words.next().and_then(|word| word.parse::<u32>().ok()).ok_or_else(not_a_store)?;
+    if format > FORMAT {
+        return Err(Error::NewerFormat { path: root.to_owned(), found: format, known: FORMAT });
+    }
+    let found = match words.next() {
+        Some("root") => Mode::Root,
+        Some("rootless") => Mode::Rootless,
+        _ => return Err(not_a_store()),
+    };
+    if found != mode {
+        let (found, wanted) = (found.as_str(), mode.as_str());
+        return Err(Error::OtherMode { path: root.to_owned(), found, wanted });
+    }
+    Ok(true)
 }

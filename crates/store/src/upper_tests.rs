@@ -1,0 +1,182 @@
+//! What real overlay mounts leave, row by row of what a container can do.
+
+use crate::testing::{in_overlay, layer, metadata, root, show, store, union};
+use expect_test::{Expect, expect};
+
+const LOWER: &str = "
+    d d
+    f d/a one
+    f d/b two
+    d d/sub
+    f d/sub/deep three
+    d e
+    f e/x ex
+    h e/y e/x
+    l link d
+    f top topfile";
+
+/// Runs `script` over a small lower layer and shows the layer it makes.
+fn check(script: &str, expected: Expect) {
+    if !root("a real overlay's upper directory") {
+        return;
+    }
+    let (_directory, store) = store();
+    let lower = union(&[&layer(&store, None, LOWER)]);
+    let root = lower.lookup("").unwrap().entry.metadata();
+    let staged = store.layers().stage(&root).unwrap();
+    in_overlay(&lower, Some((staged.fs_path(), staged.work_path())), script);
+    let merged = staged.commit_upper(&lower).unwrap();
+    expected.assert_eq(&show(&merged.index().unwrap()));
+    assert!(!merged.directory().join("work").exists());
+    compare_with_a_mount(&crate::Union::new(vec![lower.layers()[0].clone(), merged]).unwrap());
+}
+
+/// What the union says must be what a mount of the same layers shows.
+pub(crate) fn compare_with_a_mount(union: &crate::Union) {
+    let listing = "find . -mindepth 1 -printf '%P %y %m %U:%G %l\\n'";
+    let mut mounted: Vec<String> = in_overlay(union, None, listing).lines().map(str::to_owned).collect();
+    mounted.sort();
+    let mut looked_up: Vec<String> = union
+        .walk("")
+        .into_iter()
+        .skip(1)
+        .map(|found| {
+            let entry = found.entry;
+            let kind = match entry.kind() {
+                crate::Kind::File => 'f',
+                crate::Kind::Directory => 'd',
+                crate::Kind::Symlink => 'l',
+                crate::Kind::CharacterDevice => 'c',
+                crate::Kind::BlockDevice => 'b',
+                crate::Kind::Fifo => 'p',
+                crate::Kind::Whiteout => panic!("a union shows no whiteouts"),
+            };
+            let (path, target) = (String::from_utf8_lossy(entry.path()), String::from_utf8_lossy(entry.target()));
+            format!("{path} {kind} {:o} {}:{} {target}", entry.mode(), entry.uid(), entry.gid())
+        })
+        .collect();
+    looked_up.sort();
+    assert_eq!(looked_up, mounted);
+}
+
+#[test]
+fn nothing_done_is_an_empty_layer() {
+    check(
+        "true",
+        expect![[r#"
+        dir / 755 parent-only
+    "#]],
+    );
+}
+
+#[test]
+fn removed_file() {
+    check("rm d/a", expect![[""]]);
+}
+
+#[test]
+fn removed_directory() {
+    check("rm -rf d", expect![[""]]);
+}
+
+#[test]
+fn directory_removed_and_made_again() {
+    check("rm -rf d; mkdir d; echo new > d/b", expect![[""]]);
+}
+
+#[test]
+fn file_replaced_by_a_directory() {
+    check("rm top; mkdir top", expect![[""]]);
+}
+
+#[test]
+fn moved_file() {
+    check("mv d/a e/a", expect![[""]]);
+}
+
+#[test]
+fn renamed_lower_directory_is_copied_by_mv() {
+    check("mv d/sub d/sub2", expect![[""]]);
+}
+
+#[test]
+fn appending_breaks_a_hard_link() {
+    check("echo more >> e/x", expect![[""]]);
+}
+
+#[test]
+fn new_hard_link_to_a_lower_file() {
+    check("ln d/a d/c; ln d/a d/c2", expect![[""]]);
+}
+
+#[test]
+fn metadata_changes_without_effect_leave_nothing() {
+    check("chmod 644 d/a; chown 0:0 d/b; : 3<> d/sub/deep", expect![[""]]);
+}
+
+#[test]
+fn bytes_changed_under_the_same_time_stay() {
+    check("touch -r d/a keep; printf ONE > d/a; touch -r keep d/a; rm keep", expect![[""]]);
+}
+
+#[test]
+fn changed_mode_owner_and_time() {
+    check("chmod 600 d/a; chown 7:8 d/b; touch -d @5 top", expect![[""]]);
+}
+
+#[test]
+fn made_and_deleted_again_leaves_nothing() {
+    check("touch d/sub/tmp; rm d/sub/tmp; mkdir e/tmp; rmdir e/tmp", expect![[""]]);
+}
+
+#[test]
+fn mode_of_the_root() {
+    check("chmod 711 .", expect![[""]]);
+}
+
+#[test]
+fn special_files_links_and_sockets() {
+    check(
+        "mkfifo d/pipe; mknod d/null c 1 3; mknod d/disk b 8 1; ln -s /nowhere d/l; ln d/pipe d/pipe2;
+         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/socket\")'",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn xattrs_of_the_container_and_of_a_nested_overlay() {
+    check("setfattr -n user.mine -v 1 d/a; setfattr -n trusted.overlay.opaque -v y d/sub", expect![[""]]);
+}
+
+#[test]
+fn a_layer_with_redirects_is_refused() {
+    let (_directory, store) = store();
+    let staged = store.layers().stage(&metadata(0o755)).unwrap();
+    let moved = staged.fs_path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    let set = rustix::fs::setxattr(&moved, "trusted.overlay.redirect", b"/d", rustix::fs::XattrFlags::empty());
+    if set.is_err() {
+        eprintln!("skipped: trusted xattrs need root");
+        return;
+    }
+    let refused = staged.commit_upper(&crate::Union::default()).unwrap_err();
+    assert!(matches!(refused, crate::Error::RefusedUpper { .. }), "{refused}");
+    assert!(refused.to_string().contains("trusted.overlay.redirect"));
+}
+
+#[test]
+fn mtimes_of_unchanged_parents_survive_the_clean_up() {
+    if !root("a real overlay's upper directory") {
+        return;
+    }
+    let (_directory, store) = store();
+    let lower = union(&[&layer(&store, None, LOWER)]);
+    let staged = store.layers().stage(&metadata(0o755)).unwrap();
+    in_overlay(&lower, Some((staged.fs_path(), staged.work_path())), "chmod 644 d/a; echo x >> d/sub/deep");
+    let top = staged.commit_upper(&lower).unwrap();
+    assert!(!top.fs_path().join("d/a").exists());
+    let on_disk = std::fs::metadata(top.fs_path().join("d")).unwrap();
+    let mtime = std::os::unix::fs::MetadataExt::mtime(&on_disk);
+    assert_eq!(mtime, metadata(0).mtime.seconds);
+    assert_eq!(top.index().unwrap().get("d").unwrap().mtime(), metadata(0).mtime);
+}
