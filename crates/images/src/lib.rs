@@ -5,6 +5,7 @@
 
 pub mod compression;
 pub mod export;
+mod import;
 pub mod layout;
 pub mod load;
 pub mod pack;

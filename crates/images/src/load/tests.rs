@@ -1,0 +1,1 @@
+//! Archives of every form, whole and damaged.

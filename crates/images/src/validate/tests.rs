@@ -1,0 +1,1 @@
+//! A validator must find what is broken.
