@@ -60,6 +60,11 @@ impl Running {
         self.pipes.take()
     }
 
+    /// The writing end of the captured input, once, leaving the output where it is.
+    pub fn take_input(&mut self) -> Option<OwnedFd> {
+        self.pipes.as_mut()?.stdin.take()
+    }
+
     /// The terminal's controlling side, once; `None` without a terminal.
     pub fn take_terminal(&mut self) -> Option<Terminal> {
         self.container.take_terminal()

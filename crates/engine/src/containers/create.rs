@@ -1,0 +1,183 @@
+//! Making a container: settings, name, volumes, its row and directories.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use kiln_oci::Digest;
+use kiln_store::{Layer, Metadata, NewContainer, Timestamp, Union};
+use rustix::fs::{Gid, Uid, chown};
+
+use super::record::{Container, ContainerState, MountPoint, Value};
+use super::settings::{HostSettings, Network, Settings};
+use crate::{Engine, Error, names, volumes};
+
+/// How often a generated name is tried before its clash is reported.
+const NAME_ATTEMPTS: u32 = 8;
+
+/// What the caller of `create` says.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// The image, by name or id.
+    pub image: String,
+    /// The words behind the image.
+    pub command: Vec<String>,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--entrypoint`; `Some` and empty (or one empty word) clears the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `-e` and the contents of `--env-file`, resolved to `NAME=value`; a `NAME` alone takes the
+    /// image's variable away.
+    pub env: Vec<String>,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `-w`.
+    pub working_dir: Option<String>,
+    /// `-h`.
+    pub hostname: Option<String>,
+    /// `-t`.
+    pub tty: bool,
+    /// `-i`.
+    pub open_stdin: bool,
+    /// `-v`: `PATH`, `VOLUME:PATH[:MODE]`, `/HOST/PATH:PATH[:MODE]`.
+    pub volumes: Vec<String>,
+    /// `-l`.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`.
+    pub network: Network,
+    /// `--rm`.
+    pub auto_remove: bool,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--init`.
+    pub init: bool,
+    /// `--add-host`, `NAME:ADDRESS`.
+    pub extra_hosts: Vec<String>,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--tmpfs`, path and options (`size=…`, `mode=…`, `ro`).
+    pub tmpfs: BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// Makes a container without starting it.
+    ///
+    /// # Errors
+    /// No such image, a name that is taken or is none, nothing to run, mounts that cannot be.
+    pub fn create(&self, options: &CreateOptions) -> Result<Container, Error> {
+        let name = options.name.as_deref().map(names::checked).transpose()?.map(str::to_owned);
+        let image = self.find_image(&options.image)?;
+        let config = self.image_config(&image)?.container();
+        let mut settings = Settings::merged(options, &config)?;
+        let id = names::id()?;
+        if settings.hostname.is_empty() {
+            settings.hostname = default_hostname(options.network, &id);
+        }
+        let layers = self.image_layers(&image)?;
+        let rootfs = Union::new(layers.clone())?;
+        let mounts = self.mount_points(options, &settings, &rootfs)?;
+        let value = Value { settings, host: host_settings(options), mounts, state: ContainerState::default() };
+        let row = self.insert(name, &id, &image.id, &layers, &value);
+        let made = row.and_then(|row| {
+            make_directories(&self.store.containers().directory(&id), &rootfs)?;
+            Container::from_row(row)
+        });
+        if made.is_err() {
+            self.remove_anonymous_volumes(&value.mounts);
+        }
+        made
+    }
+
+    fn insert(
+        &self,
+        name: Option<String>,
+        id: &str,
+        image: &Digest,
+        layers: &[Layer],
+        value: &Value,
+    ) -> Result<kiln_store::Container, Error> {
+        let mut new = NewContainer {
+            id: id.into(),
+            name: String::new(),
+            image: Some(image.clone()),
+            layers: layers.iter().map(Layer::id).collect(),
+            value: value.text(id)?,
+        };
+        let Some(name) = name else { return self.insert_under_generated_name(new) };
+        new.name = name;
+        Ok(self.store.containers().create(&new)?)
+    }
+
+    fn insert_under_generated_name(&self, mut new: NewContainer) -> Result<kiln_store::Container, Error> {
+        let mut attempt = 0;
+        loop {
+            new.name = names::generated(attempt)?;
+            match self.store.containers().create(&new) {
+                Err(kiln_store::Error::NameTaken { .. }) if attempt < NAME_ATTEMPTS => attempt += 1,
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Binds, named volumes and anonymous ones; volumes are made and filled from the image.
+    fn mount_points(
+        &self,
+        options: &CreateOptions,
+        settings: &Settings,
+        rootfs: &Union,
+    ) -> Result<Vec<MountPoint>, Error> {
+        let mut mounts: Vec<MountPoint> = Vec::new();
+        for value in options.volumes.iter().filter(|value| value.contains(':')) {
+            mounts.push(self.mount_point(&volumes::Specification::parse(value)?, rootfs)?);
+        }
+        for path in &settings.volumes {
+            if !mounts.iter().any(|mount| mount.destination == *path) && !options.tmpfs.contains_key(path) {
+                let anonymous = volumes::Specification::anonymous(path)?;
+                mounts.push(self.mount_point(&anonymous, rootfs)?);
+            }
+        }
+        // A mount below another one comes after it.
+        mounts.sort_by_key(|mount| mount.destination.matches('/').count());
+        Ok(mounts)
+    }
+}
+
+fn host_settings(options: &CreateOptions) -> HostSettings {
+    HostSettings {
+        binds: options.volumes.iter().filter(|value| value.contains(':')).cloned().collect(),
+        network: options.network,
+        auto_remove: options.auto_remove,
+        read_only: options.read_only,
+        privileged: options.privileged,
+        init: options.init,
+        extra_hosts: options.extra_hosts.clone(),
+        shm_size: options.shm_size,
+        tmpfs: options.tmpfs.clone(),
+    }
+}
+
+fn default_hostname(network: Network, id: &str) -> String {
+    match network {
+        Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        Network::Default | Network::None => super::record::short(id).to_owned(),
+    }
+}
+
+/// The upper directory has the mode and owner that the image's root has: it is what `/` shows.
+fn make_directories(directory: &Path, rootfs: &Union) -> Result<(), Error> {
+    let root = rootfs.lookup("").map(|found| found.entry.metadata());
+    let root = root.unwrap_or_else(|| Metadata::root_owned(0o755, Timestamp::now()));
+    let upper = directory.join("fs");
+    for path in [&upper, &directory.join("work")] {
+        fs::create_dir(path).map_err(|error| Error::io("create", path, error))?;
+    }
+    if (root.uid, root.gid) != (0, 0) {
+        // In a user namespace the owner may not exist; then it stays root.
+        let _ = chown(&upper, Some(Uid::from_raw(root.uid)), Some(Gid::from_raw(root.gid)));
+    }
+    let mode = fs::Permissions::from_mode(root.mode & 0o7777);
+    fs::set_permissions(&upper, mode).map_err(|error| Error::io("set the mode of", &upper, error))
+}

@@ -1,0 +1,150 @@
+//! Starting a container.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use kiln_sandbox::{AccountFiles, Execution, Host, Mount, Process, Security, Source, Streams, Upper, users};
+use kiln_store::{Layer, LockGuard, Sharing, Union};
+
+use super::attached::Attached;
+use super::record::Container;
+use super::settings::Network;
+use crate::{Engine, Error};
+
+/// Permission bits of a `--tmpfs`.
+const TMPFS_MODE: u32 = 0o1777;
+
+impl Engine {
+    /// Starts a container that does not run, and hands over its streams. It ends with this
+    /// process.
+    ///
+    /// `size` are rows and columns of the terminal, if the container has one.
+    ///
+    /// # Errors
+    /// No such container, one that runs already, or a start that fails; the container then keeps
+    /// the reason in its state (and goes, if it was made with `auto_remove`).
+    pub fn start(&self, name: &str, size: Option<(u16, u16)>) -> Result<Attached, Error> {
+        let found = self.container(name)?;
+        let lock = self.lock(&found.id)?.ok_or_else(|| Error::AlreadyRunning(name.into()))?;
+        let mut container = self.container(&found.id)?;
+        let started =
+            self.execution(&container, &lock, size).and_then(|execution| Ok(self.sandbox.start(execution)?));
+        match started {
+            Ok(running) => {
+                container.state.started(running.pid());
+                self.keep(&container)?;
+                Ok(Attached::new(self.clone(), container, running, lock))
+            }
+            Err(error) => {
+                self.after_failed_start(&mut container, &error)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The lock that whoever runs or removes a container holds; `None` if somebody does.
+    pub(super) fn lock(&self, id: &str) -> Result<Option<LockGuard>, Error> {
+        let key = self.store.containers().lock_key(id);
+        Ok(self.store.locks().try_acquire(key, Sharing::Exclusive)?)
+    }
+
+    fn after_failed_start(&self, container: &mut Container, error: &Error) -> Result<(), Error> {
+        if container.host.auto_remove {
+            return self.discard(container, true);
+        }
+        container.state.failed(error.run_exit_code(), error.to_string());
+        self.keep(container)
+    }
+
+    fn execution(&self, container: &Container, lock: &LockGuard, size: Option<(u16, u16)>) -> Result<Execution, Error> {
+        let layers = self.container_layers(container)?;
+        let directory = self.store.containers().directory(&container.id);
+        let upper = Upper {
+            fs: directory.join("fs"),
+            work: directory.join("work"),
+            // What goes with the container need not survive a crash of the machine.
+            volatile: container.host.auto_remove,
+        };
+        let process = process(container, &layers, &upper)?;
+        let mut execution = Execution::container(layers, upper, process, &container.settings.hostname);
+        execution.read_only = container.host.read_only;
+        execution.network = network(container.host.network);
+        execution.extra_hosts = container.host.extra_hosts.iter().filter_map(|line| host(line)).collect();
+        execution.shm_size = container.host.shm_size;
+        execution.init = container.host.init;
+        execution.mounts = mounts(container);
+        if container.host.privileged {
+            execution.security = Security::Insecure;
+        }
+        execution.streams = match (container.settings.tty, container.settings.open_stdin) {
+            (true, _) => Streams::Terminal { size },
+            (false, true) => Streams::CapturedWithInput,
+            (false, false) => Streams::Captured,
+        };
+        execution.held_locks.push(lock.duplicate()?);
+        Ok(execution)
+    }
+
+    fn container_layers(&self, container: &Container) -> Result<Vec<Layer>, Error> {
+        let layers = self.store.layers();
+        let missing = |id| Error::Store(kiln_store::Error::MissingLayer(id));
+        container.row.layers.iter().map(|id| layers.get(*id)?.ok_or_else(|| missing(*id))).collect()
+    }
+}
+
+fn process(container: &Container, layers: &[Layer], upper: &Upper) -> Result<Process, Error> {
+    let settings = &container.settings;
+    let files = AccountFiles::of_layers(&Union::new(layers.to_vec())?)?.changed_by(&upper.fs);
+    let identity = users::running(&settings.user, files.accounts()).map_err(kiln_sandbox::Error::User)?;
+    let cwd = if settings.working_dir.is_empty() { "/" } else { &settings.working_dir };
+    Ok(Process::new(settings.args(), settings.process_env(), cwd, identity))
+}
+
+fn network(network: Network) -> kiln_sandbox::Network {
+    match network {
+        Network::Default => kiln_sandbox::Network::Default,
+        Network::Host => kiln_sandbox::Network::Host,
+        Network::None => kiln_sandbox::Network::None,
+    }
+}
+
+/// `NAME:ADDRESS` or `NAME=ADDRESS`; others were refused when the container was made.
+fn host(line: &str) -> Option<Host> {
+    let (name, address) = line.split_once([':', '='])?;
+    let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
+    Some(Host { name: name.into(), address })
+}
+
+fn mounts(container: &Container) -> Vec<Mount> {
+    let tmpfs = container.host.tmpfs.iter().map(|(path, options)| tmpfs(path, options));
+    let others = container.mounts.iter().map(|mount| Mount {
+        target: PathBuf::from(&mount.destination),
+        source: Source::Host(mount.source.clone()),
+        read_only: !mount.writable,
+    });
+    tmpfs.chain(others).collect()
+}
+
+fn tmpfs(path: &str, options: &str) -> Mount {
+    let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+    let mode = value("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(TMPFS_MODE);
+    let size = value("size").and_then(bytes);
+    let read_only = options.split(',').any(|option| option == "ro");
+    Mount { target: path.into(), source: Source::Tmpfs { size, mode }, read_only }
+}
+
+/// `64m` and the like.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match text.char_indices().last()? {
+        (at, unit) if unit.is_ascii_alphabetic() => (text.get(..at)?, unit.to_ascii_lowercase()),
+        _ => (text, 'b'),
+    };
+    let factor: u64 = match unit {
+        'b' => 1,
+        'k' => 1 << 10,
+        'm' => 1 << 20,
+        'g' => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}

@@ -1,0 +1,113 @@
+//! Which image a name means, and what it consists of.
+
+use std::collections::HashSet;
+
+use kiln_oci::{Digest, ImageConfig, Reference};
+use kiln_store::{Image, Layer};
+
+use crate::{Engine, Error};
+
+/// More than any config that is one.
+const CONFIG_LIMIT: u64 = 16 << 20;
+
+impl Engine {
+    /// The image that `name` means: a reference (`latest` where it has no tag), an id, or an
+    /// unambiguous beginning of one.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`] where there is none.
+    pub fn find_image(&self, name: &str) -> Result<Image, Error> {
+        let reference = name.parse::<Reference>().ok();
+        if let Some(reference) = &reference
+            && let Some(image) = self.image_by_reference(reference)?
+        {
+            return Ok(image);
+        }
+        let hex = name.strip_prefix("sha256:").unwrap_or(name);
+        if is_id_prefix(hex) {
+            let wanted = if hex.len() == 64 { format!("sha256:{hex}") } else { hex.to_owned() };
+            if let Some(image) = self.store.images().resolve(&wanted)? {
+                return Ok(image);
+            }
+        }
+        if name.len() < 64 {
+            // Docker refuses what is no reference before it looks.
+            name.parse::<Reference>()?;
+        }
+        Err(Error::NoSuchImage(reference.map_or_else(|| name.into(), |r| r.with_default_tag().familiar())))
+    }
+
+    fn image_by_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let images = self.store.images();
+        if let Some(image) = images.resolve(&reference.with_default_tag().to_string())? {
+            return Ok(Some(image));
+        }
+        match reference.digest() {
+            Some(digest) => Ok(images.resolve(&digest.to_string())?),
+            None => Ok(None),
+        }
+    }
+
+    /// The config of an image.
+    ///
+    /// # Errors
+    /// A config that is missing or damaged.
+    pub fn image_config(&self, image: &Image) -> Result<ImageConfig, Error> {
+        let bytes = self.store.blobs().read(&image.id, CONFIG_LIMIT)?;
+        ImageConfig::parse(&bytes).map_err(|source| Error::Damaged { what: format!("image {}", image.id), source })
+    }
+
+    /// The unpacked layers of an image, bottom first.
+    pub(crate) fn image_layers(&self, image: &Image) -> Result<Vec<Layer>, Error> {
+        let layers = self.store.layers();
+        let find = |layer: &kiln_store::ImageLayer| -> Result<Layer, Error> {
+            let by_id = layer.layer.map(|id| layers.get(id)).transpose()?.flatten();
+            let found = match by_id {
+                Some(found) => Some(found),
+                None => layers.by_diff_id(&layer.diff_id)?,
+            };
+            found.ok_or_else(|| Error::NotUnpacked { image: image.id.to_string(), diff_id: layer.diff_id.to_string() })
+        };
+        image.layers.iter().map(find).collect()
+    }
+
+    /// Bytes of each layer of an image, bottom first: of files where it is unpacked, of the blob
+    /// otherwise.
+    pub(crate) fn layer_sizes(&self, image: &Image) -> Result<Vec<u64>, Error> {
+        let size = |layer: &kiln_store::ImageLayer| -> Result<u64, Error> {
+            match layer.layer.map(|id| self.store.layers().get(id)).transpose()?.flatten() {
+                Some(unpacked) => unpacked_size(&unpacked),
+                None => Ok(layer.blob.as_ref().map_or(0, |blob| blob.size)),
+            }
+        };
+        image.layers.iter().map(size).collect()
+    }
+}
+
+/// Bytes of a layer's files; names of one file count once.
+fn unpacked_size(layer: &Layer) -> Result<u64, Error> {
+    let index = layer.index()?;
+    let mut groups = HashSet::new();
+    let counted = index.entries().filter(|entry| entry.link_group().is_none_or(|group| groups.insert(group)));
+    Ok(counted.map(|entry| entry.size()).sum())
+}
+
+fn is_id_prefix(hex: &str) -> bool {
+    (1..=64).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The first twelve digits of an image's id.
+pub(crate) fn short(id: &Digest) -> String {
+    id.hex().chars().take(12).collect()
+}
+
+/// Names as people write them, sorted; what cannot be parsed stays as it is.
+pub(crate) fn familiar_names(image: &Image) -> Vec<String> {
+    let mut names: Vec<String> = image.names.iter().map(|name| familiar(name)).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn familiar(name: &str) -> String {
+    name.parse::<Reference>().map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+}

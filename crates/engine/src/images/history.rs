@@ -1,0 +1,51 @@
+//! How an image came to be.
+
+use super::find::familiar_names;
+use crate::{Engine, Error, moment};
+
+/// One step of an image's making.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The image's id on the newest step; `None` (docker's `<missing>`) on the others.
+    pub id: Option<String>,
+    /// Seconds since 1970, where the config says.
+    pub created: Option<i64>,
+    /// The instruction.
+    pub created_by: String,
+    /// Bytes of the step's layer, 0 if it made none.
+    pub size: u64,
+    /// A remark.
+    pub comment: String,
+    /// The image's tags on the newest step.
+    pub tags: Vec<String>,
+}
+
+impl Engine {
+    /// The steps of an image's making, newest first.
+    ///
+    /// # Errors
+    /// No such image.
+    pub fn history(&self, name: &str) -> Result<Vec<HistoryRow>, Error> {
+        let image = self.find_image(name)?;
+        let config = self.image_config(&image)?;
+        let mut sizes = self.layer_sizes(&image)?.into_iter();
+        let mut rows: Vec<HistoryRow> = config
+            .history
+            .into_iter()
+            .map(|step| HistoryRow {
+                id: None,
+                created: step.created.as_deref().and_then(moment::seconds),
+                created_by: step.created_by.unwrap_or_default(),
+                size: if step.empty_layer { 0 } else { sizes.next().unwrap_or_default() },
+                comment: step.comment.unwrap_or_default(),
+                tags: Vec::new(),
+            })
+            .collect();
+        rows.reverse();
+        if let Some(newest) = rows.first_mut() {
+            newest.id = Some(image.id.to_string());
+            newest.tags = familiar_names(&image);
+        }
+        Ok(rows)
+    }
+}

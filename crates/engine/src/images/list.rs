@@ -1,0 +1,73 @@
+//! Images as `images` shows them, and giving them names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_oci::{Digest, Reference};
+use kiln_store::Image;
+
+use super::find::familiar_names;
+use crate::{Engine, Error, moment};
+
+/// An image, for one or more lines of `images`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The digest of the config.
+    pub id: Digest,
+    /// `REPOSITORY:TAG`, as people write it, sorted; empty for an untagged image.
+    pub tags: Vec<String>,
+    /// `REPOSITORY@DIGEST` of a pulled image.
+    pub digests: Vec<String>,
+    /// When it was built, seconds since 1970; `None` where the config does not say.
+    pub created: Option<i64>,
+    /// Bytes of its layers.
+    pub size: u64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many containers were made from it.
+    pub containers: usize,
+}
+
+impl Engine {
+    /// All images, newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
+        let containers = self.store.containers().list()?;
+        let mut images = Vec::new();
+        for image in self.store.images().list()? {
+            let config = self.image_config(&image)?;
+            images.push(ImageSummary {
+                tags: familiar_names(&image),
+                digests: repository_digests(&image),
+                created: config.created.as_deref().and_then(moment::seconds),
+                size: self.layer_sizes(&image)?.iter().sum(),
+                labels: config.container().labels,
+                containers: containers.iter().filter(|c| c.image.as_ref() == Some(&image.id)).count(),
+                id: image.id,
+            });
+        }
+        images.sort_by_key(|image| std::cmp::Reverse(image.created));
+        Ok(images)
+    }
+
+    /// Gives the image `source` the further name `target`.
+    ///
+    /// # Errors
+    /// No such image, or a target that is no name.
+    pub fn tag(&self, source: &str, target: &str) -> Result<(), Error> {
+        let reference: Reference =
+            target.parse().map_err(|source| Error::TargetReference { text: target.into(), source })?;
+        let image = self.find_image(source)?;
+        self.store.images().tag(&reference.with_default_tag().to_string(), &image.id)?;
+        Ok(())
+    }
+}
+
+/// `REPOSITORY@DIGEST` for every repository that names an image whose manifest is known.
+pub(super) fn repository_digests(image: &Image) -> Vec<String> {
+    let Some(manifest) = &image.manifest else { return Vec::new() };
+    let repositories: BTreeSet<String> =
+        image.names.iter().filter_map(|name| Some(name.parse::<Reference>().ok()?.familiar_name())).collect();
+    repositories.into_iter().map(|repository| format!("{repository}@{manifest}")).collect()
+}

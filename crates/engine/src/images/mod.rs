@@ -1,0 +1,12 @@
+//! Images: found, listed, named, shown, removed, loaded, saved.
+
+mod archive;
+mod find;
+mod history;
+mod inspect;
+mod list;
+mod remove;
+
+pub use history::HistoryRow;
+pub use list::ImageSummary;
+pub use remove::Removed;
