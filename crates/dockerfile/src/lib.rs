@@ -2,7 +2,7 @@
 //!
 //! Pure functions: no files, no network, no waiting. [`Dockerfile::parse`] reads text; [`Plan`] takes
 //! options, says which base images it needs, and lowers to a [`kiln_graph::Definition`] with the final
-//! image config. [`shell`] is useful by itself.
+//! image config. [`shell`] and [`ignore`] are useful by themselves.
 
 mod directive;
 mod dockerfile;
@@ -12,6 +12,7 @@ mod error;
 mod flags;
 mod glob;
 mod heredoc;
+pub mod ignore;
 mod instruction;
 mod interpret;
 mod lower;

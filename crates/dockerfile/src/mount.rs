@@ -126,8 +126,8 @@ impl MountFields {
 
     /// The `from` option, which holds no variables.
     pub fn from(&self) -> Option<&str> {
-        let pairs = self.0.iter().filter_map(|field| field.split_once('='));
-        pairs.filter(|(key, _)| key.eq_ignore_ascii_case("from")).last().map(|(_, value)| value)
+        let pairs = self.0.iter().rev().filter_map(|field| field.split_once('='));
+        pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, value)| value)
     }
 
     /// Understands the options; `expand` gives the value of a word.

@@ -58,7 +58,8 @@ fn git_url(source: &str) -> Option<GitUrl> {
     };
     let is_http = plain.starts_with("http://") || plain.starts_with("https://");
     let is_git = plain.starts_with("git://") || plain.starts_with("ssh://") || is_scp_like(plain);
-    if !is_git && !(is_http && plain.ends_with(".git")) {
+    let is_repository = is_git || (is_http && plain.ends_with(".git"));
+    if !is_repository {
         return None;
     }
     let mut git = GitUrl { url: plain.to_owned(), ..GitUrl::default() };

@@ -285,7 +285,7 @@ pub(crate) fn copied_from(
     name: &str,
     span: &Span,
 ) -> Result<Origin, Error> {
-    let fail = |problem| Error::new(LowerProblem::from(problem), Some(span.clone()));
+    let fail = |problem: LowerProblem| Error::new(problem, Some(span.clone()));
     if let Ok(number) = name.parse::<usize>() {
         if number >= dockerfile.stages.len() {
             return Err(fail(LowerProblem::StageIndex(number)));

@@ -183,7 +183,7 @@ impl Lowering<'_> {
         common: &Common,
         url: &str,
     ) -> Result<(VertexId, String), Error> {
-        let fail = |problem| Error::new(LowerProblem::from(problem), Some(place.span.clone()));
+        let fail = |problem: LowerProblem| Error::new(problem, Some(place.span.clone()));
         let named = source_kind::download_name(url);
         if named.is_empty() && common.into_directory {
             return Err(fail(LowerProblem::Flag("cannot determine filename from url")));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kiln_dockerfile::ignore::{IgnoreError, IgnoreMatcher, Inherited, read_ignore_file};
 use kiln_dockerfile::shell::{Options, Shell};
 use kiln_oci::Reference;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ pub(crate) fn answer(request: &Value) -> Value {
         "shell" => shell(request),
         "ref" => reference(&text(request, "ref")),
         "parse" => parse::parse(&text(request, "text")),
+        "pattern" => pattern(request),
+        "ignorefile" => json!({ "patterns": read_ignore_file(&text(request, "text")) }),
         "llb" => lower::lower(request),
         _ => json!({ "unsupported": true }),
     }
@@ -46,6 +49,27 @@ fn shell(request: &Value) -> Value {
         }),
         Err(error) => json!({ "error": error.to_string() }),
     }
+}
+
+fn pattern(request: &Value) -> Value {
+    let lines: Vec<&str> = request["lines"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let raw = request["raw"].as_bool().unwrap_or(false);
+    let matcher = if raw { IgnoreMatcher::new(&lines) } else { IgnoreMatcher::from_file(&lines.join("\n")) };
+    let path = text(request, "path");
+    let both = matcher.and_then(|matcher| Ok((matcher.excludes(&path)?, walk(&matcher, &path)?)));
+    match both {
+        Ok((ignored, walk)) => json!({ "ignored": ignored, "walk": walk }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+/// Asks about each directory on the way down to `path`.
+fn walk(matcher: &IgnoreMatcher, path: &str) -> Result<bool, IgnoreError> {
+    let mut inherited = Inherited::default();
+    for (slash, _) in path.match_indices('/') {
+        inherited = matcher.check(&path[..slash], &inherited)?.inherited;
+    }
+    Ok(matcher.check(path, &inherited)?.excluded)
 }
 
 fn reference(written: &str) -> Value {
