@@ -18,3 +18,4 @@ pub use credentials::{
     Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Lookup, Secret, StaticCredentials,
 };
 pub use error::{Error, Failure};
+pub use transport::BlobSource;

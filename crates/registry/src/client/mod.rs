@@ -2,7 +2,9 @@
 
 mod blob;
 mod manifest;
+mod push;
 mod request;
+mod tags;
 
 use std::sync::Arc;
 
@@ -165,12 +167,16 @@ impl Client {
     }
 }
 
-fn manifest_call<'a>(endpoint: &'a Endpoint, reference: &'a Reference) -> Call<'a> {
-    let name = match (reference.digest(), reference.tag()) {
+/// How a manifest is called in a path: by digest if there is one, otherwise by tag.
+fn manifest_name(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
-    };
-    let mut call = request::get(endpoint, reference, &format!("manifests/{name}"));
+    }
+}
+
+fn manifest_call<'a>(endpoint: &'a Endpoint, reference: &'a Reference) -> Call<'a> {
+    let mut call = request::get(endpoint, reference, &format!("manifests/{}", manifest_name(reference)));
     for media_type in &manifest::ACCEPTED {
         if let Ok(value) = HeaderValue::from_str(media_type.as_str()) {
             call.headers.append(ACCEPT, value);

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode};
 
 use crate::Error;
-use crate::transport::{self, Call, Endpoint, Transport};
+use crate::transport::{self, Call, Endpoint, Payload, Transport};
 
 /// A `GET` of `rest` below the repository of `reference`.
 pub(super) fn get<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &str) -> Call<'a> {
@@ -17,6 +17,7 @@ pub(super) fn get<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &s
         method: Method::GET,
         path: format!("/v2/{repository}/{rest}"),
         headers: HeaderMap::new(),
+        payload: Payload::Empty,
         repository,
         scope: format!("repository:{repository}:pull"),
         what: format!("{repository}/{rest}"),

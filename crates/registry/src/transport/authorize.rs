@@ -1,5 +1,6 @@
 //! Answers the challenge of a 401: finds credentials, asks token servers, and decides who may see what.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -139,20 +140,21 @@ impl Transport {
     /// One request to a token server. Redirects are not followed: credentials are for the realm only.
     async fn send_token_request(&self, request: &TokenRequest) -> Result<Response, Trouble> {
         let mut headers = HeaderMap::new();
+        let nothing = AtomicU64::new(0);
         match request {
             TokenRequest::Get { url, authorization } => {
                 if let Some(authorization) = authorization {
                     headers.insert(AUTHORIZATION, authorization.header());
                 }
                 let client = self.connections(&redirect::authority(url)).await?;
-                self.within_head_limit(client.request(Method::GET, url.clone()).headers(headers)).await
+                self.within_head_limit(client.request(Method::GET, url.clone()).headers(headers), &nothing).await
             }
             TokenRequest::Post { url, form } => {
                 let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
                 headers.insert(CONTENT_TYPE, form_type);
                 let client = self.connections(&redirect::authority(url)).await?;
                 let request = client.request(Method::POST, url.clone()).headers(headers);
-                self.within_head_limit(request.body(form.expose().to_owned())).await
+                self.within_head_limit(request.body(form.expose().to_owned()), &nothing).await
             }
         }
     }

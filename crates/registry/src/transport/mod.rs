@@ -4,12 +4,14 @@
 mod answer;
 mod authorize;
 mod failure;
+mod payload;
 mod redirect;
 mod retry;
 mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -17,8 +19,10 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::{Answer, chunk, complaint, said};
+pub use payload::BlobSource;
+pub(crate) use payload::Payload;
 pub(crate) use redirect::authority;
-pub(crate) use retry::{Pauses, Trouble};
+pub(crate) use retry::{Pauses, Trouble, repeated};
 
 use crate::auth::{self, Authorization};
 use crate::{Config, CredentialSource, Error, Security, host};
@@ -48,10 +52,12 @@ pub(crate) struct Call<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// The method.
     pub(crate) method: Method,
-    /// The path, with a leading slash.
+    /// The path, with a leading slash, or a whole address that the registry named.
     pub(crate) path: String,
     /// The headers, except for authorization.
     pub(crate) headers: HeaderMap,
+    /// The body.
+    pub(crate) payload: Payload,
     /// The repository.
     pub(crate) repository: &'a str,
     /// What a token must allow, such as `repository:a/b:pull`.
@@ -95,7 +101,8 @@ impl Transport {
         mirrors.iter().map(String::as_str).chain([domain]).map(|domain| self.endpoint(domain)).collect()
     }
 
-    fn endpoint(&self, domain: &str) -> Result<Endpoint, Error> {
+    /// The host that serves `domain`.
+    pub(crate) fn endpoint(&self, domain: &str) -> Result<Endpoint, Error> {
         let security = self.security(domain);
         let scheme = if security == Security::Plain { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{}", host::serving(domain)))
@@ -133,7 +140,8 @@ impl Transport {
         .await
     }
 
-    async fn permit(&self, host: &str) -> Result<OwnedSemaphorePermit, Error> {
+    /// Waits until `host` may be asked.
+    pub(crate) async fn permit(&self, host: &str) -> Result<OwnedSemaphorePermit, Error> {
         let limit = {
             let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
             let fresh = || Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
@@ -172,9 +180,11 @@ impl Transport {
         call: &Call<'_>,
         authorization: Option<&Authorization>,
     ) -> Result<(Response, bool), Trouble> {
-        let start = call.endpoint.base.join(&call.path).map_err(|e| Error::Setup(e.to_string()))?;
+        let base = &call.endpoint.base;
+        let nonsense = |_| Error::Protocol { host: call.endpoint.host(), detail: "an address that is none".into() };
+        let start = redirect::checked(base, base.join(&call.path).map_err(nonsense)?)?;
         let mut url = start.clone();
-        let mut own = true;
+        let mut own = redirect::same_origin(&start, base);
         let follows = call.method == Method::GET || call.method == Method::HEAD;
         for _ in 0..=redirect::LIMIT {
             let mut headers = call.headers.clone();
@@ -194,15 +204,25 @@ impl Transport {
     async fn send(&self, call: &Call<'_>, url: Url, own: bool, headers: HeaderMap) -> Result<Response, Trouble> {
         let domain = if own { call.endpoint.domain.clone() } else { authority(&url) };
         let client = self.connections(&domain).await?;
-        self.within_head_limit(client.request(call.method.clone(), url).headers(headers)).await
+        let (body, sent) = call.payload.body();
+        let request = client.request(call.method.clone(), url).headers(headers).body(body);
+        self.within_head_limit(request, &sent).await
     }
 
-    /// Sends a request and waits for the head of the answer.
-    async fn within_head_limit(&self, request: reqwest::RequestBuilder) -> Result<Response, Trouble> {
+    /// Sends a request and waits for the head of the answer, as long as the bytes `sent` become more.
+    async fn within_head_limit(&self, request: reqwest::RequestBuilder, sent: &AtomicU64) -> Result<Response, Trouble> {
         let limit = self.config.timeouts.head;
-        match tokio::time::timeout(limit, request.send()).await {
-            Ok(answer) => answer.map_err(failure::sorted),
-            Err(_) => Err(Trouble::Broken(failure::silence(limit.as_secs()))),
+        let mut answer = std::pin::pin!(request.send());
+        let mut before = 0;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+                return answer.map_err(failure::sorted);
+            }
+            let now = sent.load(Ordering::Relaxed);
+            if now == before {
+                return Err(Trouble::Broken(failure::silence(limit.as_secs())));
+            }
+            before = now;
         }
     }
 

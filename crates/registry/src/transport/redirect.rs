@@ -24,10 +24,15 @@ pub(crate) fn is_redirect(response: &Response) -> bool {
 pub(crate) fn target(response: &Response, from: &Url) -> Result<Url, Error> {
     let asked = authority(from);
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let Some(mut to) = location.and_then(|text| from.join(text).ok()) else {
+    let Some(to) = location.and_then(|text| from.join(text).ok()) else {
         return Err(Error::Protocol { host: asked, detail: "a redirect without a usable address".into() });
     };
-    let refused = |reason| Error::RedirectRefused { host: asked.clone(), target: shown(&to), reason };
+    checked(from, to)
+}
+
+/// The address `to`, without a user, if an answer from `from` may send us there.
+pub(crate) fn checked(from: &Url, mut to: Url) -> Result<Url, Error> {
+    let refused = |reason| Error::RedirectRefused { host: authority(from), target: shown(&to), reason };
     match (from.scheme(), to.scheme()) {
         ("http", "http" | "https") | ("https", "https") => {}
         ("https", "http") => return Err(refused("it leaves encryption")),

@@ -72,8 +72,9 @@ async fn basic_credentials_go_to_the_token_server_only() {
 async fn an_identity_token_is_exchanged() {
     let image = Image::new();
     let server = Server::start(move |request| match (request.method.as_str(), request.path.as_str()) {
-        ("POST", "/token") if request.body.contains("grant_type=refresh_token") => {
-            assert!(request.body.contains("refresh_token=keep+me"), "{}", request.body);
+        ("POST", "/token") => {
+            let form = String::from_utf8_lossy(&request.body);
+            assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=keep+me"), "{form}");
             Reply::body(r#"{"access_token":"good","expires_in":300}"#)
         }
         ("GET", "/token") => Reply::new(400),
@@ -192,8 +193,8 @@ async fn many_requests_wait_for_one_token() {
     let client = client();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let (client, reference) = (client.clone(), reference(&server));
-        tasks.spawn(async move { client.resolve(&reference).await.map(drop) });
+        let (client, reference, config) = (client.clone(), reference(&server), image.config_descriptor());
+        tasks.spawn(async move { client.small_blob(&reference, &config).await.map(drop) });
     }
     for outcome in tasks.join_all().await {
         outcome.unwrap();

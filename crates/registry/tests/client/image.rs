@@ -28,6 +28,10 @@ impl Image {
         Image { config, layer, manifest: serde_json::to_vec(&manifest).unwrap() }
     }
 
+    pub(crate) fn config_descriptor(&self) -> Descriptor {
+        descriptor(MediaType::OciConfig, &self.config)
+    }
+
     pub(crate) fn layer_descriptor(&self) -> Descriptor {
         descriptor(MediaType::OciLayer, &self.layer)
     }

@@ -5,6 +5,7 @@ mod auth;
 mod blobs;
 mod image;
 mod manifests;
+mod push;
 mod real;
 mod server;
 mod transport;

@@ -4,8 +4,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kiln_oci::{Digest, Index, MediaType, Platform, Reference};
 
 use crate::image::{Image, client, descriptor};
@@ -63,10 +65,33 @@ async fn start_registry(directory: &Path) -> (Registry, String) {
     panic!("docker-registry does not listen on {host}");
 }
 
+/// Whether the test can run; says why if not.
+fn can_run() -> bool {
+    let missing: Vec<_> = ["docker-registry", "skopeo"].into_iter().filter(|p| !is_installed(p)).collect();
+    if !missing.is_empty() {
+        println!("skipped: not installed: {}", missing.join(", "));
+    }
+    missing.is_empty()
+}
+
+/// Downloads everything of `reference` and compares it.
+async fn check_pull(reference: &Reference, image: &Image) {
+    let client = client();
+    let found = client.image(reference, &Platform::host()).await.unwrap();
+    assert_eq!(found.raw, image.manifest);
+    assert_eq!(client.head(reference).await.unwrap().digest, Digest::of(&image.manifest));
+    assert_eq!(client.small_blob(reference, &found.manifest.config).await.unwrap(), image.config);
+    let mut stream = client.blob(reference, &found.manifest.layers[0]).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.chunk().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes, image.layer);
+}
+
 #[tokio::test]
 async fn what_skopeo_pushed_is_pulled_from_a_real_registry() {
-    if !is_installed("docker-registry") || !is_installed("skopeo") {
-        println!("skipped: needs docker-registry and skopeo");
+    if !can_run() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -83,17 +108,44 @@ async fn what_skopeo_pushed_is_pulled_from_a_real_registry() {
     assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
 
     let reference: Reference = format!("{host}/team/app:1").parse().unwrap();
-    let client = client();
-    let found = client.image(&reference, &Platform::host()).await.unwrap();
-    assert_eq!(found.raw, image.manifest);
-    assert_eq!(client.head(&reference).await.unwrap().digest, Digest::of(&image.manifest));
-    assert_eq!(client.small_blob(&reference, &found.manifest.config).await.unwrap(), image.config);
-    let mut stream = client.blob(&reference, &found.manifest.layers[0]).await.unwrap();
-    let mut bytes = Vec::new();
-    while let Some(piece) = stream.chunk().await.unwrap() {
-        bytes.extend_from_slice(&piece);
-    }
-    assert_eq!(bytes, image.layer);
+    check_pull(&reference, &image).await;
     let missing: Reference = format!("{host}/team/app:2").parse().unwrap();
-    assert!(matches!(client.resolve(&missing).await, Err(kiln_registry::Error::NotFound { .. })));
+    assert!(matches!(client().resolve(&missing).await, Err(kiln_registry::Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_seen_by_skopeo_and_pulled_again() {
+    if !can_run() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_registry, host) = start_registry(directory.path()).await;
+    let image = Image::new();
+    let client = client();
+    let at = |name: &str| format!("{host}/{name}").parse::<Reference>().unwrap();
+    for (name, from) in [("team/base:1", None), ("team/app:1", Some("team/base"))] {
+        let reference = at(name);
+        for (descriptor, bytes) in
+            [(image.config_descriptor(), &image.config), (image.layer_descriptor(), &image.layer)]
+        {
+            let source = Arc::new(Bytes::copy_from_slice(bytes));
+            client.push_blob(&reference, &descriptor, from, source).await.unwrap();
+            assert!(client.has_blob(&reference, &descriptor.digest).await.unwrap());
+        }
+        let raw = Bytes::from(image.manifest.clone());
+        client.push_manifest(&reference, MediaType::OciManifest, raw).await.unwrap();
+        check_pull(&reference, &image).await;
+    }
+    assert_eq!(client.tags(&at("team/app")).await.unwrap(), ["1"]);
+    let inspected = Command::new("skopeo")
+        .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
+        .arg(format!("docker://{host}/team/app:1"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&inspected.stdout).trim(), Digest::of(&image.manifest).to_string());
+
+    let wrong = Arc::new(Bytes::from_static(b"xx"));
+    let lying = descriptor(MediaType::OciLayer, b"ab");
+    let error = client.push_blob(&at("team/app"), &lying, None, wrong).await.unwrap_err();
+    assert!(matches!(error, kiln_registry::Error::Status { status: 400, .. }), "{error}");
 }

@@ -17,7 +17,7 @@ pub(crate) struct Request {
     /// With the query.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -216,10 +216,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin), base: &str) -> Opti
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let pairs = lines.filter_map(|line| line.split_once(": "));
     let headers: Vec<_> = pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
-    let mut request = Request { base: base.to_owned(), method, path, headers, body: String::new() };
+    let mut request = Request { base: base.to_owned(), method, path, headers, body: Vec::new() };
     let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    request.body = String::from_utf8(body).unwrap();
+    request.body = body;
     Some(request)
 }
