@@ -29,9 +29,9 @@ pub struct Execution<K, O, L> {
 /// too. When `cancel` fires, return soon, with anything: nobody waits for the result any more.
 pub trait World: Send + Sync + 'static {
     /// Recipe and lock keys.
-    type Key: Clone + Ord + std::fmt::Debug + Send + 'static;
+    type Key: Clone + Ord + std::fmt::Debug + Send + Sync + 'static;
     /// The result of a vertex. Equal results are interchangeable as inputs.
-    type Output: Clone + PartialEq + std::fmt::Debug + Send + 'static;
+    type Output: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static;
     /// Why a vertex failed.
     type Error: std::error::Error + Send + Sync + 'static;
     /// A lock held across processes; dropping it lets it go.
