@@ -156,6 +156,11 @@ impl Layer {
         Ok(file)
     }
 
+    /// How overlayfs's marks are spelt in it.
+    pub fn mode(&self) -> crate::Mode {
+        self.inner.store.mode
+    }
+
     /// The layer's root directory, kept open.
     pub(crate) fn fs(&self) -> Result<Arc<OwnedFd>> {
         let mut held = self.inner.fs.lock().unwrap_or_else(PoisonError::into_inner);

@@ -298,3 +298,7 @@ fn prune_cache_mounts(store: &Inner, dry_run: bool, freed: &mut Freed) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "prune_tests.rs"]
+mod tests;

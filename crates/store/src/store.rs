@@ -263,3 +263,7 @@ fn check_version(root: &Path, mode: Mode) -> Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -8,8 +8,12 @@ use std::io::Write;
 
 /// A store in memory, if there is room for one, and the directory that it goes with.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
+    store_for(Mode::Root)
+}
+
+pub(crate) fn store_for(mode: Mode) -> (tempfile::TempDir, Store) {
     let directory = directory();
-    let store = Store::open(&directory.path().join("store"), Mode::Root).unwrap();
+    let store = Store::open(&directory.path().join("store"), mode).unwrap();
     (directory, store)
 }
 
@@ -74,7 +78,10 @@ pub(crate) fn in_overlay(lower: &Union, upper: Option<(&std::path::Path, &std::p
     std::fs::create_dir_all(&empty).unwrap();
     let layers = lower.layers().iter().rev().map(|layer| layer.fs_path().display().to_string());
     let lowers: Vec<String> = layers.chain([empty.display().to_string()]).collect();
-    let mut options = "redirect_dir=nofollow,metacopy=off,index=off,xino=off,lowerdir=".to_string() + &lowers.join(":");
+    let mode = lower.layers().first().map_or(Mode::Root, Layer::mode);
+    let mut options = "redirect_dir=nofollow,metacopy=off,index=off,xino=off,".to_string();
+    options += &format!("lowerdir={}", lowers.join(":"));
+    options += if mode == Mode::Rootless { ",userxattr" } else { "" };
     if let Some((upper, work)) = upper {
         options += &format!(",volatile,upperdir={},workdir={}", upper.display(), work.display());
     }

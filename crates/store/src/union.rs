@@ -233,3 +233,7 @@ fn hides_below(index: &Index, path: &[u8]) -> bool {
         .filter_map(|ancestor| index.get(ancestor))
         .any(|ancestor| ancestor.kind() != Kind::Directory || ancestor.opaque())
 }
+
+#[cfg(test)]
+#[path = "union_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! What real overlay mounts leave, row by row of what a container can do.
 
-use crate::testing::{in_overlay, layer, metadata, root, show, store, union};
+use crate::Mode;
+use crate::testing::{in_overlay, layer, metadata, root, show, store, store_for, union};
 use expect_test::{Expect, expect};
 
 const LOWER: &str = "
@@ -17,10 +18,14 @@ const LOWER: &str = "
 
 /// Runs `script` over a small lower layer and shows the layer it makes.
 fn check(script: &str, expected: Expect) {
+    check_in(Mode::Root, script, expected);
+}
+
+fn check_in(mode: Mode, script: &str, expected: Expect) {
     if !root("a real overlay's upper directory") {
         return;
     }
-    let (_directory, store) = store();
+    let (_directory, store) = store_for(mode);
     let lower = union(&[&layer(&store, None, LOWER)]);
     let root = lower.lookup("").unwrap().entry.metadata();
     let staged = store.layers().stage(&root).unwrap();
@@ -71,67 +76,157 @@ fn nothing_done_is_an_empty_layer() {
 
 #[test]
 fn removed_file() {
-    check("rm d/a", expect![[""]]);
+    check(
+        "rm d/a",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        whiteout /d/a
+    "#]],
+    );
 }
 
 #[test]
 fn removed_directory() {
-    check("rm -rf d", expect![[""]]);
+    check(
+        "rm -rf d",
+        expect![[r#"
+        dir / 755 parent-only
+        whiteout /d
+    "#]],
+    );
 }
 
 #[test]
 fn directory_removed_and_made_again() {
-    check("rm -rf d; mkdir d; echo new > d/b", expect![[""]]);
+    check(
+        "rm -rf d; mkdir d; echo new > d/b",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 opaque
+        file /d/b 644 4b
+    "#]],
+    );
 }
 
 #[test]
 fn file_replaced_by_a_directory() {
-    check("rm top; mkdir top", expect![[""]]);
+    check(
+        "rm top; mkdir top",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /top 755 opaque
+    "#]],
+    );
 }
 
 #[test]
 fn moved_file() {
-    check("mv d/a e/a", expect![[""]]);
+    check(
+        "mv d/a e/a",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        whiteout /d/a
+        dir /e 755 parent-only
+        file /e/a 644 3b
+    "#]],
+    );
 }
 
 #[test]
 fn renamed_lower_directory_is_copied_by_mv() {
-    check("mv d/sub d/sub2", expect![[""]]);
+    check(
+        "mv d/sub d/sub2",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        whiteout /d/sub
+        dir /d/sub2 755
+        file /d/sub2/deep 644 5b
+    "#]],
+    );
 }
 
 #[test]
 fn appending_breaks_a_hard_link() {
-    check("echo more >> e/x", expect![[""]]);
+    check(
+        "echo more >> e/x",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /e 755 parent-only
+        file /e/x 644 7b
+    "#]],
+    );
 }
 
 #[test]
 fn new_hard_link_to_a_lower_file() {
-    check("ln d/a d/c; ln d/a d/c2", expect![[""]]);
+    check(
+        "ln d/a d/c; ln d/a d/c2",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        file /d/c 644 3b group1
+        file /d/c2 644 3b group1
+    "#]],
+    );
 }
 
 #[test]
 fn metadata_changes_without_effect_leave_nothing() {
-    check("chmod 644 d/a; chown 0:0 d/b; : 3<> d/sub/deep", expect![[""]]);
+    check(
+        "chmod 644 d/a; chown 0:0 d/b; : 3<> d/sub/deep",
+        expect![[r#"
+        dir / 755 parent-only
+    "#]],
+    );
 }
 
 #[test]
 fn bytes_changed_under_the_same_time_stay() {
-    check("touch -r d/a keep; printf ONE > d/a; touch -r keep d/a; rm keep", expect![[""]]);
+    check(
+        "touch -r d/a keep; printf ONE > d/a; touch -r keep d/a; rm keep",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        file /d/a 644 3b
+    "#]],
+    );
 }
 
 #[test]
 fn changed_mode_owner_and_time() {
-    check("chmod 600 d/a; chown 7:8 d/b; touch -d @5 top", expect![[""]]);
+    check(
+        "chmod 600 d/a; chown 7:8 d/b; touch -d @5 top",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        file /d/a 600 3b
+        file /d/b 644 7:8 3b
+        file /top 644 7b
+    "#]],
+    );
 }
 
 #[test]
 fn made_and_deleted_again_leaves_nothing() {
-    check("touch d/sub/tmp; rm d/sub/tmp; mkdir e/tmp; rmdir e/tmp", expect![[""]]);
+    check(
+        "touch d/sub/tmp; rm d/sub/tmp; mkdir e/tmp; rmdir e/tmp",
+        expect![[r#"
+        dir / 755 parent-only
+    "#]],
+    );
 }
 
 #[test]
 fn mode_of_the_root() {
-    check("chmod 711 .", expect![[""]]);
+    check(
+        "chmod 711 .",
+        expect![[r#"
+        dir / 711
+    "#]],
+    );
 }
 
 #[test]
@@ -139,13 +234,44 @@ fn special_files_links_and_sockets() {
     check(
         "mkfifo d/pipe; mknod d/null c 1 3; mknod d/disk b 8 1; ln -s /nowhere d/l; ln d/pipe d/pipe2;
          python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/socket\")'",
-        expect![[""]],
+        expect![[r#"
+            dir / 755 parent-only
+            dir /d 755 parent-only
+            block /d/disk 644 8:1
+            link /d/l -> /nowhere
+            char /d/null 644 1:3
+            fifo /d/pipe 644 group1
+            fifo /d/pipe2 644 group1
+        "#]],
     );
 }
 
 #[test]
 fn xattrs_of_the_container_and_of_a_nested_overlay() {
-    check("setfattr -n user.mine -v 1 d/a; setfattr -n trusted.overlay.opaque -v y d/sub", expect![[""]]);
+    check(
+        "setfattr -n user.mine -v 1 d/a; setfattr -n trusted.overlay.opaque -v y d/sub",
+        expect![[r#"
+        dir / 755 parent-only
+        dir /d 755 parent-only
+        file /d/a 644 3b user.mine=1
+        dir /d/sub 755 trusted.overlay.opaque=y
+    "#]],
+    );
+}
+
+#[test]
+fn the_marks_of_a_rootless_store() {
+    check_in(
+        Mode::Rootless,
+        "rm -rf d; mkdir d; echo new > d/b; rm e/x; setfattr -n user.overlay.opaque -v y e; chmod 644 top",
+        expect![[r#"
+            dir / 755 parent-only
+            dir /d 755 opaque
+            file /d/b 644 4b
+            dir /e 755 user.overlay.opaque=y
+            whiteout /e/x
+        "#]],
+    );
 }
 
 #[test]

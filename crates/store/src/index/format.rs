@@ -384,6 +384,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn what_goes_in_comes_out(
             entries in prop::collection::btree_map("([ab.-]{1,2}/){0,3}[ab.-]{1,2}", body(), 0..40)

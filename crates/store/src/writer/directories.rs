@@ -158,8 +158,26 @@ impl LayerWriter {
         Ok(())
     }
 
+    /// Takes whiteouts out of opaque directories: they hide nothing, and a mount would list them there.
+    fn drop_idle_whiteouts(&self) -> Result<()> {
+        let mut idle = Vec::new();
+        let mut opaque: Option<Vec<u8>> = None;
+        for (path, body) in self.state().tree.iter() {
+            if opaque.as_ref().is_some_and(|directory| !path::is_within(&path, directory)) {
+                opaque = None;
+            }
+            if body.kind == Kind::Whiteout && opaque.is_some() {
+                idle.push(path);
+            } else if body.opaque && opaque.is_none() {
+                opaque = Some(path);
+            }
+        }
+        idle.iter().try_for_each(|path| self.remove(path))
+    }
+
     /// Applies owner, mode, xattrs and times of all directories, the deepest first.
     pub(super) fn finish_directories(&self) -> Result<()> {
+        self.drop_idle_whiteouts()?;
         let state = self.state();
         let mode = self.staged.store().mode;
         for (path, body) in state.tree.iter().rev() {

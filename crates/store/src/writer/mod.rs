@@ -6,6 +6,8 @@
 
 mod directories;
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -172,9 +174,14 @@ impl LayerWriter {
         self.finish_special(&place, metadata, Body::new(Kind::Fifo, metadata))
     }
 
-    /// Hides what lower layers have under this path, and drops what this writer put there.
+    /// Hides what lower layers have under this path, and drops what this writer put there. Where the lower layers
+    /// are known and have nothing, there is no whiteout: a mount would list it in directories that are not merged.
     pub fn whiteout(&self, path: impl AsRef<[u8]>) -> Result<()> {
-        let place = self.place(path.as_ref())?;
+        let path = path::normal(path.as_ref())?;
+        if self.lower.as_ref().is_some_and(|lower| lower.lookup(&path).is_none()) {
+            return if self.kind(&path).is_some() { self.remove(&path) } else { Ok(()) };
+        }
+        let place = self.place(&path)?;
         self.clear(&place, Kind::Whiteout)?;
         let (parent, name) = (&place.parent.directory, place.name());
         rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)

@@ -1,0 +1,176 @@
+//! What goes and what stays; images, containers and resolutions as they are named and used.
+
+use super::*;
+use crate::images::{ImageLayer, NewImage};
+use crate::testing::{layer, metadata, store};
+use crate::{Error, Key, Layer, NewContainer, NewRecord, Store};
+
+fn image(store: &Store, name: Option<&str>, layer: &Layer) -> Digest {
+    let id = store.blobs().insert(format!("config of {name:?} {}", layer.id()).as_bytes()).unwrap().digest;
+    let diff_id = Digest::of(layer.id().to_string().as_bytes());
+    let layers = vec![ImageLayer { diff_id, layer: Some(layer.id()), blob: None }];
+    store.images().insert(&NewImage { id: id.clone(), manifest: None, layers }).unwrap();
+    if let Some(name) = name {
+        store.images().tag(name, &id).unwrap();
+    }
+    id
+}
+
+fn record(store: &Store, number: u8, layers: &[&Layer], used: i64) {
+    let layers = layers.iter().map(|layer| layer.id()).collect();
+    let new = NewRecord { op: Key([0; 32]), lineage: String::new(), layers, inputs: vec![], effects: String::new() };
+    let made = store.records().insert(&new, &[Key([number; 32])]).unwrap();
+    let update = "UPDATE records SET used = ?2 WHERE id = ?1";
+    store.inner.database.write(|db| db.execute(update, [made.id, used])).unwrap();
+}
+
+fn container(store: &Store, id: &str, name: &str, image: &Digest, layers: &[&Layer]) -> Result<Container> {
+    let layers = layers.iter().map(|layer| layer.id()).collect();
+    let (id, name, image) = (id.into(), name.into(), Some(image.clone()));
+    store.containers().create(&NewContainer { id, name, image, layers, value: "{}".into() })
+}
+
+#[test]
+fn images_containers_and_leases_hold_what_they_need() {
+    let (_directory, store) = store();
+    let [named, dangling, used, cached, leased] =
+        ["named", "dangling", "used", "cached", "leased"].map(|name| layer(&store, None, &format!("f {name} x")));
+    image(&store, Some("docker.io/library/a:latest"), &named);
+    let gone = image(&store, None, &dangling);
+    let kept = image(&store, None, &used);
+    container(&store, &"c".repeat(64), "box", &kept, &[&used]).unwrap();
+    record(&store, 1, &[&cached, &named], 1);
+    store.leases().release().unwrap();
+    assert!(store.leases().pin_layers(&[leased.id()]).unwrap());
+    let policy = Prune { dangling_images: true, ..Prune::default() };
+    let dry = store.prune(&Prune { dry_run: true, ..policy.clone() }).unwrap();
+    let freed = store.prune(&policy).unwrap();
+    assert_eq!(dry, freed);
+    assert_eq!(freed.images, [(gone.clone(), vec![])]);
+    assert_eq!((freed.layers, freed.blobs, freed.records), (vec![dangling.id()], vec![gone], 0));
+    let freed = store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    assert_eq!((freed.layers, freed.records), (vec![cached.id()], 1));
+    store.leases().release().unwrap();
+    let freed = store.prune(&Prune { unused_images: true, ..Prune::default() }).unwrap();
+    assert_eq!(freed.images.len(), 1);
+    assert_eq!(freed.layers, [named.id(), leased.id()]);
+    assert!(store.layers().get(used.id()).unwrap().is_some());
+    assert_eq!(store.usage().unwrap().images, 1);
+}
+
+#[test]
+fn the_least_recently_used_records_go_first() {
+    let (_directory, store) = store();
+    let text = "x".repeat(1000);
+    let layers: Vec<_> = (0..4).map(|number| layer(&store, None, &format!("f {number} {text}"))).collect();
+    for (number, layer) in layers.iter().enumerate() {
+        record(&store, number as u8, &[layer], [40, 10, 30, 20][number]);
+    }
+    store.leases().release().unwrap();
+    let freed = store.prune(&Prune { cache_to: Some(2500), ..Prune::default() }).unwrap();
+    assert_eq!(freed.layers, [layers[1].id(), layers[3].id()]);
+    let young = Duration::from_secs(u32::MAX.into());
+    let freed = store.prune(&Prune { cache_to: Some(0), unused_for: Some(young), ..Prune::default() }).unwrap();
+    assert_eq!(freed.records, 0);
+    assert!(store.records().find(&Key([0; 32])).unwrap().is_some());
+    let freed = store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    assert_eq!(freed.layers, [layers[2].id()], "the one just found is pinned");
+}
+
+#[test]
+fn cache_mounts_in_use_stay() {
+    let (_directory, store) = store();
+    let mounts = store.cache_mounts();
+    let used = mounts.directory("used", &metadata(0o700)).unwrap();
+    let idle = mounts.directory("idle/../..", &metadata(0o755)).unwrap();
+    assert_eq!(mounts.directory("used", &metadata(0o755)).unwrap(), used);
+    assert_eq!(idle.parent(), used.parent());
+    let lock = store.locks().try_acquire(mounts.lock_key("used"), Sharing::Shared).unwrap();
+    let (first, _one) = mounts.private("mine", &metadata(0o755)).unwrap();
+    let (second, _two) = mounts.private("mine", &metadata(0o755)).unwrap();
+    assert_ne!(first, second);
+    let freed = store.prune(&Prune { cache_mounts: true, ..Prune::default() }).unwrap();
+    assert_eq!(freed.cache_mounts, 1);
+    assert!(used.exists() && !idle.exists() && first.exists());
+    drop(lock);
+}
+
+#[test]
+fn images_are_found_by_name_and_by_unambiguous_id() {
+    let (_directory, store) = store();
+    let [one, two] = ["1", "2"].map(|name| layer(&store, None, &format!("f {name} x")));
+    let (first, second) = (image(&store, Some("a:1"), &one), image(&store, None, &two));
+    let images = store.images();
+    let id = |name: &str| images.resolve(name).unwrap().map(|image| image.id);
+    assert_eq!(id("a:1"), Some(first.clone()));
+    assert_eq!(id(&second.to_string()), Some(second.clone()));
+    assert_eq!(id(second.short()), Some(second.clone()));
+    assert_eq!(id(&format!("sha256:{}", first.short())), Some(first.clone()));
+    assert_eq!(id("no:such"), None);
+    assert_eq!(id("*"), None);
+    assert!(matches!(images.resolve("sha256:"), Ok(None)));
+    assert_eq!(images.tag("a:1", &second).unwrap(), Some(first.clone()));
+    assert!(images.get(&first).unwrap().unwrap().names.is_empty());
+    assert_eq!(images.untag("a:1").unwrap(), Some(second.clone()));
+    assert!(matches!(images.tag("b", &Digest::of(b"?")), Err(Error::MissingImage(_))));
+    assert_eq!(images.list().unwrap()[0].id, second);
+    container(&store, "abc", "box", &first, &[&one]).unwrap();
+    assert!(matches!(images.remove(&first, false), Err(Error::ImageInUse { .. })));
+    images.remove(&first, true).unwrap();
+    assert_eq!(images.list().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_known_of_an_image_only_grows() {
+    let (_directory, store) = store();
+    let one = layer(&store, None, "f 1 x");
+    let id = image(&store, None, &one);
+    let diff_id = Digest::of(one.id().to_string().as_bytes());
+    let bare = ImageLayer { diff_id, layer: None, blob: None };
+    let manifest = Some(Digest::of(b"manifest"));
+    let again = NewImage { id, manifest: manifest.clone(), layers: vec![bare] };
+    let image = store.images().insert(&again).unwrap();
+    assert_eq!((image.layers[0].layer, image.manifest), (Some(one.id()), manifest));
+}
+
+#[test]
+fn containers_have_unique_names_and_a_directory() {
+    let (_directory, store) = store();
+    let one = layer(&store, None, "f 1 x");
+    let image = image(&store, None, &one);
+    let containers = store.containers();
+    let made = container(&store, "abc1", "box", &image, &[&one]).unwrap();
+    let taken = container(&store, "abc2", "box", &image, &[&one]).unwrap_err();
+    assert!(matches!(&taken, Error::NameTaken { by, .. } if by == "abc1"), "{taken}");
+    assert!(!containers.directory("abc2").exists());
+    container(&store, "abd", "crate", &image, &[&one]).unwrap();
+    assert_eq!(containers.find("abc").unwrap(), Some(made.clone()));
+    assert!(matches!(containers.find("ab"), Err(Error::Ambiguous { .. })));
+    assert_eq!(containers.find("box").unwrap().unwrap().layers, [one.id()]);
+    containers.update("abc1", "{\"a\":1}").unwrap();
+    containers.rename("abc1", "bin").unwrap();
+    assert!(matches!(containers.rename("abc1", "crate"), Err(Error::NameTaken { .. })));
+    assert!(matches!(containers.update("none", ""), Err(Error::MissingContainer(_))));
+    assert_eq!(containers.find("bin").unwrap().unwrap().value, "{\"a\":1}");
+    let names: Vec<_> = containers.list().unwrap().into_iter().map(|each| each.name).collect();
+    assert_eq!(names, ["crate", "bin"]);
+    containers.remove("abc1").unwrap();
+    assert!(!containers.directory("abc1").exists());
+    assert!(containers.find("bin").unwrap().is_none());
+}
+
+#[test]
+fn resolutions_and_logs_are_kept() {
+    let (_directory, store) = store();
+    let digest = Digest::of(b"index");
+    store.resolutions().set("busybox", &Digest::of(b"old")).unwrap();
+    store.resolutions().set("busybox", &digest).unwrap();
+    assert_eq!(store.resolutions().get("busybox").unwrap().unwrap().digest, digest);
+    assert_eq!(store.resolutions().list().unwrap().len(), 1);
+    let mut log = store.logs().create("../build", "1/2 RUN x").unwrap();
+    std::io::Write::write_all(&mut log, b"output\n").unwrap();
+    assert!(log.path().starts_with(store.root().join("logs")));
+    assert!(log.path().ends_with(".._build/1_2_RUN_x.log"));
+    assert!(store.logs().directory("..").ends_with("_.."));
+    assert!(store.usage().unwrap().log_bytes > 0);
+}
