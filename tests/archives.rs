@@ -24,12 +24,21 @@ fn every_example_is_accepted_by_other_tools() {
         let output = format!("type=oci,dest={}", archive.display());
         let steps = kiln.build(&context, &["-t", &example.name, "--output", &output]);
         assert!(!steps.is_empty());
-        shown(&archive);
+        assert_valid(&archive);
         let tree = place.join("tree");
         kiln.build(&context, &["-o", text(&tree)]);
         skopeo_and_umoci(&archive, &place, &tree);
         podman(&archive, &place);
     }
+}
+
+/// By kiln's own validator, and by the reader of the recorded cases.
+#[track_caller]
+fn assert_valid(archive: &Path) {
+    let file = std::fs::File::open(archive).expect("archive");
+    let problems = kiln_images::validate::archive(file).expect("readable archive");
+    assert!(problems.is_empty(), "{}: {problems:#?}", archive.display());
+    shown(archive);
 }
 
 fn skopeo_and_umoci(archive: &Path, place: &Path, tree: &Path) {
@@ -43,9 +52,9 @@ fn skopeo_and_umoci(archive: &Path, place: &Path, tree: &Path) {
     assert_eq!(listing(&bundle.join("rootfs")), listing(tree), "{}", archive.display());
 }
 
-/// Type, mode, owner, size and link target of every path, and the content's digest of regular files.
+/// Type, mode, number of links, owner and link target of every path, and the content's digest of regular files.
 fn listing(tree: &Path) -> String {
-    let script = r#"cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l\n' | LC_ALL=C sort &&
+    let script = r#"cd "$1" && find . -mindepth 1 -printf '%P %y %m %n %U:%G %l\n' | LC_ALL=C sort &&
         find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum"#;
     answer(Command::new("sh").args(["-c", script, "sh"]).arg(tree)).succeeded().stdout
 }
@@ -73,7 +82,7 @@ fn what_kiln_saves_it_loads_again() {
     let id = kiln.ok(&["inspect", "--format", "{{.Id}}", "app"]).stdout;
     let saved = kiln.scratch("saved").join("app.tar");
     kiln.ok(&["save", "-o", text(&saved), "app"]);
-    shown(&saved);
+    assert_valid(&saved);
 
     let other = Kiln::new();
     other.ok(&["load", "-i", text(&saved)]);
