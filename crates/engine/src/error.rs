@@ -88,16 +88,16 @@ pub enum Error {
     Reference(#[from] ReferenceError),
     /// The container could not be started, or its end not be told.
     #[error("failed to start the container: {0}")]
-    Sandbox(#[from] kiln_sandbox::Error),
+    Sandbox(Box<kiln_sandbox::Error>),
     /// The store refused something.
     #[error(transparent)]
-    Store(kiln_store::Error),
+    Store(Box<kiln_store::Error>),
     /// An archive could not be loaded.
     #[error(transparent)]
-    Load(#[from] kiln_images::load::LoadError),
+    Load(Box<kiln_images::load::LoadError>),
     /// An image could not be written.
     #[error(transparent)]
-    Export(#[from] kiln_images::export::ExportError),
+    Export(Box<kiln_images::export::ExportError>),
     /// A file or directory of the engine's own, or of the caller's.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -166,7 +166,25 @@ impl From<kiln_store::Error> for Error {
         match error {
             kiln_store::Error::MissingContainer(name) => Error::NoSuchContainer(name),
             kiln_store::Error::NameTaken { name, by } => Error::NameInUse { name, by },
-            error => Error::Store(error),
+            error => Error::Store(Box::new(error)),
         }
+    }
+}
+
+impl From<kiln_sandbox::Error> for Error {
+    fn from(error: kiln_sandbox::Error) -> Self {
+        Error::Sandbox(Box::new(error))
+    }
+}
+
+impl From<kiln_images::load::LoadError> for Error {
+    fn from(error: kiln_images::load::LoadError) -> Self {
+        Error::Load(Box::new(error))
+    }
+}
+
+impl From<kiln_images::export::ExportError> for Error {
+    fn from(error: kiln_images::export::ExportError) -> Self {
+        Error::Export(Box::new(error))
     }
 }

@@ -21,19 +21,25 @@ const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-
 pub(crate) struct Mounts<'a> {
     store: &'a Store,
     files: Files,
-    staged: Vec<StagedLayer>,
+    trees: Vec<Tree>,
     done: Vec<kiln_runtime::Mount>,
 }
 
 /// What the mounts rest on; to be dropped after the process.
 pub(crate) struct Kept {
     _files: Files,
-    _staged: Vec<StagedLayer>,
+    _trees: Vec<Tree>,
+}
+
+/// A root file system that is mounted nowhere: it goes when its descriptor is closed.
+struct Tree {
+    _mount: OwnedFd,
+    _upper: StagedLayer,
 }
 
 impl<'a> Mounts<'a> {
     pub(crate) fn new(store: &'a Store) -> Result<Self, Error> {
-        Ok(Mounts { store, files: Files::new(store)?, staged: Vec::new(), done: Vec::new() })
+        Ok(Mounts { store, files: Files::new(store)?, trees: Vec::new(), done: Vec::new() })
     }
 
     /// `/etc/resolv.conf`, `/etc/hosts` and, for a container, `/etc/hostname`.
@@ -68,7 +74,7 @@ impl<'a> Mounts<'a> {
     }
 
     pub(crate) fn finish(self) -> (Vec<kiln_runtime::Mount>, Kept) {
-        (self.done, Kept { _files: self.files, _staged: self.staged })
+        (self.done, Kept { _files: self.files, _trees: self.trees })
     }
 
     fn add_public(&mut self, target: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -88,11 +94,13 @@ impl<'a> Mounts<'a> {
         let lowers = rootfs::lowers(layers)?;
         let mount = overlay::detached(&lowers, staged.fs_path(), staged.work_path(), self.store.mode())
             .map_err(|error| failed(path, target, error))?;
-        self.staged.push(staged);
         let path_inside = if path.as_os_str().is_empty() { Path::new("/") } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        openat2(&mount, path_inside, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-            .map_err(|error| failed(path, target, error.into()))
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let found = openat2(&mount, path_inside, flags, Mode::empty(), resolve)
+            .map_err(|error| failed(path, target, error.into()))?;
+        self.trees.push(Tree { _mount: mount, _upper: staged });
+        Ok(found)
     }
 }
 

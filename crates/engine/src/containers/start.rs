@@ -87,7 +87,7 @@ impl Engine {
 
     fn container_layers(&self, container: &Container) -> Result<Vec<Layer>, Error> {
         let layers = self.store.layers();
-        let missing = |id| Error::Store(kiln_store::Error::MissingLayer(id));
+        let missing = |id| Error::from(kiln_store::Error::MissingLayer(id));
         container.row.layers.iter().map(|id| layers.get(*id)?.ok_or_else(|| missing(*id))).collect()
     }
 }
