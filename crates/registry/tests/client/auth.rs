@@ -1,13 +1,15 @@
 //! Challenges, tokens and credentials, and who gets to see them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_oci::Platform;
-use kiln_registry::{Client, Credential, Error, Secret, Security};
+use kiln_registry::{Client, Credential, Error, Secret, Security, StaticCredentials};
+use tokio_rustls::TlsAcceptor;
 
 use crate::image::{Image, basic, client, client_with, config, layer, reference};
-use crate::server::{Reply, Request, Server};
+use crate::server::{Reply, Request, Server, tls};
 
 /// `ann:hunter2`.
 const BASIC: &str = "Basic YW5uOmh1bnRlcjI=";
@@ -202,20 +204,39 @@ async fn many_requests_wait_for_one_token() {
     assert_eq!(fetched.load(Ordering::Relaxed), 1);
 }
 
-#[tokio::test]
-async fn a_registry_without_encryption_cannot_send_credentials_elsewhere() {
-    let thief = Server::start(|_| Reply::body(r#"{"token":"x"}"#)).await;
-    let realm = thief.url();
-    let server = Server::start(move |_| challenge(&realm)).await;
-    // `0.0.0.0` reaches this machine and is no loopback address to the client.
+/// A client with credentials for a registry that names `realm` as its token server, and its answer. The
+/// registry is asked as `0.0.0.0`, which reaches this machine but is no loopback address to the client.
+async fn asked_for_credentials_by(realm: String, tls: Option<(TlsAcceptor, String)>) -> Error {
+    let security = if tls.is_some() { Security::Tls } else { Security::Plain };
+    let answer = move |_: &Request| challenge(&realm);
+    let directory = tempfile::tempdir().unwrap();
+    let (server, authority) = match tls {
+        Some((acceptor, authority)) => (Server::start_tls(acceptor, answer).await, authority),
+        None => (Server::start(answer).await, String::new()),
+    };
     let host = server.host().replace("127.0.0.1", "0.0.0.0");
     let mut config = config();
-    config.hosts.entry(host.clone()).or_default().security = Some(Security::Plain);
-    let all = std::collections::BTreeMap::from([(host.clone(), basic())]);
-    let client = Client::new(config, Arc::new(kiln_registry::StaticCredentials(all)));
-    let reference = format!("{host}/team/app:1").parse().unwrap();
-    let error = client.resolve(&reference).await.unwrap_err();
-    assert!(matches!(error, Error::RealmRefused { .. }), "{error}");
+    config.hosts.entry(host.clone()).or_default().security = Some(security);
+    config.certificates = Some(directory.path().into());
+    std::fs::create_dir(directory.path().join(&host)).unwrap();
+    std::fs::write(directory.path().join(&host).join("ca.crt"), authority).unwrap();
+    let all = BTreeMap::from([(host.clone(), basic())]);
+    let client = Client::new(config, Arc::new(StaticCredentials(all)));
+    client.resolve(&format!("{host}/team/app:1").parse().unwrap()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_registry_cannot_have_credentials_sent_anywhere() {
+    let check = async |realm: String, tls: Option<(TlsAcceptor, String)>, want: &str| {
+        let error = asked_for_credentials_by(realm, tls).await;
+        assert!(matches!(&error, Error::RealmRefused { reason, .. } if reason.contains(want)), "{error}");
+    };
+    let thief = Server::start(|_| Reply::body(r#"{"token":"x"}"#)).await;
+    let elsewhere = thief.url().replace("127.0.0.1", "0.0.0.0");
+    check(thief.url(), None, "this machine").await;
+    check(thief.url(), Some(tls("0.0.0.0")), "this machine").await;
+    check(elsewhere.clone(), Some(tls("0.0.0.0")), "not be encrypted").await;
+    check(elsewhere.replace("http://", "https://"), None, "anybody could have named it").await;
     assert!(thief.lines().is_empty());
 }
 

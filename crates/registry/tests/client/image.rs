@@ -103,3 +103,24 @@ pub(crate) async fn layer(client: &Client, server: &Server, image: &Image) -> Re
     assert_eq!(stream.received(), bytes.len() as u64);
     Ok(bytes)
 }
+
+/// Everything that the client does may run in a task of its own.
+#[test]
+fn work_can_be_spawned() {
+    fn is_send<T: Send>(_: &T) {}
+    let (client, image) = (client(), Image::new());
+    let reference: Reference = "localhost:1/a".parse().unwrap();
+    let (layer, platform) = (image.layer_descriptor(), kiln_oci::Platform::host());
+    let source = Arc::new(bytes::Bytes::new());
+    is_send(&client.head(&reference));
+    is_send(&client.image(&reference, &platform));
+    is_send(&client.blob(&reference, &layer));
+    is_send(&client.small_blob(&reference, &layer));
+    is_send(&client.push_blob(&reference, &layer, None, source));
+    is_send(&client.push_manifest(&reference, MediaType::OciManifest, bytes::Bytes::new()));
+    is_send(&client.tags(&reference));
+    is_send(&async {
+        let mut stream = client.blob(&reference, &layer).await?;
+        stream.chunk().await
+    });
+}

@@ -4,27 +4,9 @@ use std::sync::Arc;
 
 use kiln_oci::Reference;
 use kiln_registry::{Anonymous, Client, Error, Security};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::image::{Image, basic, client, client_with, config, layer, reference};
-use crate::server::{Reply, Server};
-
-/// A server's side of TLS for 127.0.0.1, and its certificate as PEM.
-fn tls() -> (TlsAcceptor, String) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let settings = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(settings)), cert.pem())
-}
+use crate::server::{Reply, Server, tls};
 
 fn with_security(server: &Server, security: Security) -> Client {
     let mut config = config();
@@ -35,7 +17,7 @@ fn with_security(server: &Server, security: Security) -> Client {
 #[tokio::test]
 async fn a_certificate_is_trusted_for_its_host_only() {
     let image = Image::new();
-    let (acceptor, pem) = tls();
+    let (acceptor, pem) = tls("127.0.0.1");
     let server = Server::start_tls(acceptor, move |request| image.reply(request)).await;
     let untrusting = with_security(&server, Security::Tls).resolve(&reference(&server)).await.unwrap_err();
     let text = untrusting.to_string();
@@ -58,7 +40,7 @@ async fn a_certificate_is_trusted_for_its_host_only() {
 #[tokio::test]
 async fn a_host_may_be_declared_unverified() {
     let image = Image::new();
-    let server = Server::start_tls(tls().0, move |request| image.reply(request)).await;
+    let server = Server::start_tls(tls("127.0.0.1").0, move |request| image.reply(request)).await;
     with_security(&server, Security::UnverifiedTls).resolve(&reference(&server)).await.unwrap();
 }
 
@@ -130,7 +112,7 @@ async fn redirects_in_circles_end() {
 #[tokio::test]
 async fn redirects_that_leave_encryption_or_http_are_not_followed() {
     for target in ["http://127.0.0.1:1/x", "file:///etc/passwd", "https://"] {
-        let server = Server::start_tls(tls().0, move |_| Reply::new(302).with("Location", target)).await;
+        let server = Server::start_tls(tls("127.0.0.1").0, move |_| Reply::new(302).with("Location", target)).await;
         let client = with_security(&server, Security::UnverifiedTls);
         let error = client.resolve(&reference(&server)).await.unwrap_err();
         assert!(matches!(error, Error::RedirectRefused { .. } | Error::Protocol { .. }), "{target}: {error}");
