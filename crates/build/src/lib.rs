@@ -1,1 +1,26 @@
-//! Sources, operations, cache and exporters, put together into a build
+//! Sources, operations, cache and exporters, put together into a build.
+//!
+//! [`Builder::build`] takes a [`Request`] and a [`Client`] and gives an [`Outcome`]: it plans the Dockerfile,
+//! resolves base images, lowers to a graph, lets the solver run the steps, and writes the result. It does not
+//! know how progress is shown, nor sockets, nor where a user's settings come from.
+
+mod bases;
+mod build;
+mod client;
+mod context;
+mod error;
+mod executor;
+mod explain;
+mod file;
+mod key;
+mod output;
+mod request;
+mod step;
+mod tree;
+
+pub use build::{Builder, BuiltImage, Outcome, StepReport};
+pub use client::{Client, LocalClient, LocalDirectory};
+pub use context::{Context, ContextEntry, ContextError, LocalContext, Snapshot};
+pub use error::{BuildError, StepError, StepProblem};
+pub use explain::{Change, Explanation};
+pub use request::{Allowed, Destination, DockerfileText, NamedContext, Output, OutputKind, Request};

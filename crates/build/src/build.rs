@@ -1,0 +1,252 @@
+//! A build from request to outcome.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions};
+use kiln_graph::{SourceSpan, VertexId};
+use kiln_images::export::{Exported, ImageContent};
+use kiln_oci::{Digest, ImageConfig, Platform};
+use kiln_progress::{Outcome as TaskOutcome, Sink};
+use kiln_sandbox::{Sandbox, Tier};
+use kiln_store::Store;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
+
+use crate::bases::{BaseResolver, blocking};
+use crate::client::Client;
+use crate::error::BuildError;
+use crate::executor;
+use crate::explain::Explanation;
+use crate::output::Built;
+use crate::request::{NamedContext, Request};
+use crate::step::Steps;
+
+/// Runs builds on one store.
+#[derive(Clone)]
+pub struct Builder {
+    store: Store,
+    tier: Tier,
+    registry: kiln_registry::Client,
+}
+
+/// What a build made.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The images, one a platform.
+    pub images: Vec<BuiltImage>,
+    /// What was written for each output of the request, in order; `None` for file systems.
+    pub exported: Vec<Option<Exported>>,
+    /// What became of each step, in the order of the Dockerfile.
+    pub steps: Vec<StepReport>,
+}
+
+/// An image that was made.
+#[derive(Clone, Debug)]
+pub struct BuiltImage {
+    /// For which platform.
+    pub platform: Platform,
+    /// The digest of its config, if it was kept in the store.
+    pub id: Option<Digest>,
+    /// The config, without diff ids.
+    pub config: ImageConfig,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// As it is shown, such as `[2/3] RUN make`.
+    pub name: String,
+    /// Where it stands.
+    pub span: Option<SourceSpan>,
+    /// Why it ran or did not.
+    pub explanation: Explanation,
+}
+
+/// What became of one platform's steps.
+struct Solved {
+    content: ImageContent,
+    epoch: Option<i64>,
+    steps: Vec<StepReport>,
+}
+
+impl Builder {
+    /// A builder for a store, with what this process may do and how it talks to registries.
+    pub fn new(store: Store, tier: Tier, registry: kiln_registry::Client) -> Self {
+        Builder { store, tier, registry }
+    }
+
+    /// Builds.
+    ///
+    /// # Errors
+    /// See [`BuildError`]. Steps that completed before the failure stay in the cache.
+    pub async fn build(
+        &self,
+        request: &Request,
+        client: Arc<dyn Client>,
+        progress: Sink,
+        cancellation: CancellationToken,
+    ) -> Result<Outcome, BuildError> {
+        let dockerfile = Dockerfile::parse(&request.dockerfile.text).map_err(BuildError::Dockerfile)?;
+        let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
+        let mut solved = Vec::new();
+        for platform in platforms {
+            let lowered = self.lowered(request, &dockerfile, &platform, &progress).await?;
+            solved.push(self.solve(request, lowered, platform, &client, &progress, &cancellation).await?);
+        }
+        self.export(request, solved, &progress).await
+    }
+
+    async fn lowered(
+        &self,
+        request: &Request,
+        dockerfile: &Dockerfile,
+        platform: &Platform,
+        progress: &Sink,
+    ) -> Result<Lowered, BuildError> {
+        let plan = Plan::new(dockerfile.clone(), plan_options(request, platform)).map_err(BuildError::Dockerfile)?;
+        let resolver = BaseResolver {
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            named: request.named_contexts.clone(),
+            pull: request.pull,
+            progress: progress.clone(),
+        };
+        let mut bases = Bases::new();
+        loop {
+            let missing = plan.missing_bases(&bases).map_err(BuildError::Dockerfile)?;
+            if missing.is_empty() {
+                return plan.lower(&bases).map_err(BuildError::Dockerfile);
+            }
+            resolver.resolve_all(missing, &mut bases).await?;
+        }
+    }
+
+    async fn solve(
+        &self,
+        request: &Request,
+        lowered: Lowered,
+        platform: Platform,
+        client: &Arc<dyn Client>,
+        progress: &Sink,
+        cancellation: &CancellationToken,
+    ) -> Result<Solved, BuildError> {
+        let steps = Arc::new(self.steps(request, &lowered, client, progress));
+        let layers = match lowered.target {
+            Some(target) => {
+                let made = executor::solve(Arc::clone(&steps), target, request.jobs, cancellation.clone()).await?;
+                made.layers().to_vec()
+            }
+            None => Vec::new(),
+        };
+        let saved = Arc::clone(&steps);
+        blocking(move || saved.save_digests()).await??;
+        let config = finished_config(lowered.config, lowered.inherited_history, lowered.source_date_epoch);
+        let content = ImageContent { config, layers, platform };
+        Ok(Solved { content, epoch: lowered.source_date_epoch, steps: reports(&steps) })
+    }
+
+    fn steps(&self, request: &Request, lowered: &Lowered, client: &Arc<dyn Client>, progress: &Sink) -> Steps {
+        Steps {
+            store: self.store.clone(),
+            sandbox: Sandbox::new(self.store.clone(), self.tier.clone()),
+            tier: self.tier.clone(),
+            client: Arc::clone(client),
+            registry: self.registry.clone(),
+            definition: lowered.definition.clone(),
+            allow: request.allow,
+            build_id: build_id(),
+            lineage: request.dockerfile.name.clone(),
+            progress: progress.clone(),
+            contexts: Mutex::default(),
+            input_recipes: Mutex::default(),
+            context_selections: Mutex::default(),
+            tasks: Mutex::default(),
+            explanations: Mutex::default(),
+            logs: Mutex::default(),
+        }
+    }
+
+    async fn export(&self, request: &Request, solved: Vec<Solved>, progress: &Sink) -> Result<Outcome, BuildError> {
+        let (store, request, progress) = (self.store.clone(), request.clone(), progress.clone());
+        blocking(move || export(&store, &request, solved, &progress)).await?
+    }
+}
+
+fn export(store: &Store, request: &Request, solved: Vec<Solved>, progress: &Sink) -> Result<Outcome, BuildError> {
+    let epoch = solved.iter().find_map(|solved| solved.epoch);
+    let (contents, steps): (Vec<_>, Vec<_>) = solved.into_iter().map(|solved| (solved.content, solved.steps)).unzip();
+    let built = Built { store, images: &contents, names: &request.names, epoch };
+    let task = progress.task("exporting the result");
+    task.start();
+    let written = (|| {
+        let ids = if request.keeps_image() { built.keep()? } else { Vec::new() };
+        let exported = request.outputs.iter().map(|output| built.write(output, &task));
+        Ok::<_, BuildError>((ids, exported.collect::<Result<Vec<_>, _>>()?))
+    })();
+    task.finish(match &written {
+        Ok(_) => TaskOutcome::Done,
+        Err(error) => TaskOutcome::Failed(error.to_string()),
+    });
+    let (ids, exported) = written?;
+    let images = contents.into_iter().enumerate().map(|(place, content)| BuiltImage {
+        platform: content.platform,
+        id: ids.get(place).cloned(),
+        config: content.config,
+    });
+    Ok(Outcome { images: images.collect(), exported, steps: steps.into_iter().flatten().collect() })
+}
+
+fn plan_options(request: &Request, platform: &Platform) -> PlanOptions {
+    let named = request.named_contexts.iter().map(|(name, context)| {
+        let kind = match context {
+            NamedContext::Files => kiln_dockerfile::NamedContext::Files,
+            NamedContext::Image(_) | NamedContext::Layout { .. } => kiln_dockerfile::NamedContext::Image,
+        };
+        (name.clone(), kind)
+    });
+    PlanOptions {
+        build_args: request.build_args.clone(),
+        labels: request.labels.clone(),
+        target: request.target.clone(),
+        build_platform: Platform::host(),
+        multi_platform: request.platforms.len() > 1,
+        named_contexts: named.collect(),
+        no_cache: request.no_cache.clone(),
+        network: request.network,
+        extra_hosts: request.extra_hosts.clone(),
+        shm_size: request.shm_size,
+        ulimits: request.ulimits.clone(),
+        cgroup_parent: request.cgroup_parent.clone(),
+        ..PlanOptions::new(platform.clone())
+    }
+}
+
+/// The config with the times of what this build added.
+fn finished_config(mut config: ImageConfig, inherited: usize, epoch: Option<i64>) -> ImageConfig {
+    let now =
+        epoch.and_then(|epoch| OffsetDateTime::from_unix_timestamp(epoch).ok()).unwrap_or_else(OffsetDateTime::now_utc);
+    let created = now.format(&Rfc3339).ok();
+    for entry in config.history.iter_mut().skip(inherited) {
+        entry.created.clone_from(&created);
+    }
+    config.created = created;
+    config
+}
+
+/// Names this build among its like: the time, and the process.
+fn build_id() -> String {
+    format!("{}-{}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000, std::process::id())
+}
+
+fn reports(steps: &Steps) -> Vec<StepReport> {
+    let explanations = steps.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut explained: Vec<(&VertexId, &Explanation)> = explanations.iter().collect();
+    explained.sort_by_key(|(id, _)| (steps.vertex(**id).meta.span.as_ref().map(|span| span.first_line), **id));
+    let report = |(id, explanation): (&VertexId, &Explanation)| StepReport {
+        name: steps.vertex(*id).meta.name.clone(),
+        span: steps.vertex(*id).meta.span.clone(),
+        explanation: explanation.clone(),
+    };
+    explained.into_iter().map(report).collect()
+}

@@ -1,0 +1,75 @@
+//! Digests of a context's files, each read once: those of earlier builds by their stamps, new ones as they
+//! are hashed or copied.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use kiln_store::{FileDigest, FileStamp, Kind, StatCache, Store, Timestamp};
+
+use super::{Context, ContextError, Snapshot, describe};
+
+const BUFFER: usize = 256 << 10;
+const ATTEMPTS: usize = 8;
+
+/// What is known of the bytes of a context's files.
+pub(crate) struct ContextDigests {
+    earlier: Option<StatCache>,
+    fresh: Mutex<HashMap<FileStamp, FileDigest>>,
+    scan_started: Timestamp,
+}
+
+impl ContextDigests {
+    /// What earlier builds knew of the context. Call it before the context is walked. Without a readable cache
+    /// everything is hashed again.
+    pub(crate) fn open(store: &Store, context: &dyn Context) -> Self {
+        let scan_started = Timestamp::now();
+        let earlier = store.stat_cache(Path::new(context.identity())).ok();
+        ContextDigests { earlier, fresh: Mutex::default(), scan_started }
+    }
+
+    /// The digest of a file in this state, if it is known.
+    pub(crate) fn get(&self, stamp: &FileStamp) -> Option<FileDigest> {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.get(stamp).copied().or_else(|| self.earlier.as_ref()?.get(stamp))
+    }
+
+    /// Remembers what a file in this state holds.
+    pub(crate) fn add(&self, stamp: FileStamp, digest: FileDigest) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(stamp, digest);
+    }
+
+    /// Reads and hashes a file, again if it is written to meanwhile.
+    pub(crate) fn hash(&self, context: &dyn Context, path: &[u8]) -> Result<FileDigest, ContextError> {
+        let mut buffer = vec![0; BUFFER];
+        for _ in 0..ATTEMPTS {
+            let (mut file, before) = context.open(path)?;
+            let mut hasher = blake3::Hasher::new();
+            loop {
+                match file.read(&mut buffer).map_err(|error| ContextError::entry(path, error))? {
+                    0 => break,
+                    count => _ = hasher.update(&buffer[..count]),
+                }
+            }
+            if describe(&file, path)?.stamp == before.stamp {
+                let digest = FileDigest(*hasher.finalize().as_bytes());
+                self.add(before.stamp, digest);
+                return Ok(digest);
+            }
+        }
+        let reason = "it kept changing while it was read".into();
+        Err(ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason })
+    }
+
+    /// Keeps what is known of the files of `snapshot` for later builds, if this build learnt anything.
+    pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<(), kiln_store::Error> {
+        let Some(cache) = &self.earlier else { return Ok(()) };
+        if self.fresh.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        let files = snapshot.entries().iter().filter(|entry| entry.kind == Kind::File);
+        let known = files.filter_map(|entry| Some((entry.stamp, self.get(&entry.stamp)?)));
+        cache.save(known.collect(), self.scan_started)
+    }
+}

@@ -1,0 +1,224 @@
+//! The world of the solver: steps of one build, run on threads that may block.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, PoisonError};
+
+use kiln_graph::{ImageSource, Op, SourceOp, VertexId};
+use kiln_progress::Outcome;
+use kiln_sandbox::Cancellation;
+use kiln_solver::{
+    Cache, DEFAULT_SLOTS, Done, Execution, Failure, Found, Graph, How, Identity, NodeId, Policy, Product, Settled,
+    SolveError, Solver, Vertex, World,
+};
+use kiln_store::{Key, LockGuard, LockKey, Sharing};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{BuildError, StepError, StepProblem};
+use crate::explain::Explanation;
+use crate::step::{Made, Steps};
+
+/// Runs what `target` needs and gives what it made.
+pub(crate) async fn solve(
+    steps: Arc<Steps>,
+    target: VertexId,
+    jobs: Option<NonZeroUsize>,
+    cancellation: CancellationToken,
+) -> Result<Made, BuildError> {
+    let mut graph = Graph::new();
+    for id in steps.definition.reachable(&[target]) {
+        let vertex = steps.vertex(id);
+        let inputs = vertex.inputs.iter().map(|edge| node(edge.vertex)).collect();
+        let cache = if vertex.meta.ignore_cache { Cache::Ignore } else { Cache::Use };
+        graph.insert(node(id), Vertex { inputs, cache }).map_err(|error| BuildError::Internal(error.to_string()))?;
+    }
+    announce(&steps, target);
+    let world = Arc::new(Executor { steps: Arc::clone(&steps) });
+    let solver = Solver::start(jobs.unwrap_or(DEFAULT_SLOTS));
+    match solver.solve(world, graph, &[node(target)], Policy::FailFast, cancellation).await {
+        Ok(mut made) => {
+            let last = made.pop().ok_or_else(|| BuildError::Internal("the solver gave no result".into()))?;
+            Ok(last.output)
+        }
+        Err(SolveError::Cancelled) => Err(BuildError::Cancelled),
+        Err(SolveError::Failed(failures)) => Err(first_failure(&steps, &failures)),
+        Err(other) => Err(BuildError::Internal(other.to_string())),
+    }
+}
+
+/// Announces all steps in the order of the Dockerfile, so that they are numbered as people expect.
+fn announce(steps: &Steps, target: VertexId) {
+    for id in steps.definition.reachable(&[target]) {
+        if is_shown(steps, id) {
+            steps.task(id);
+        }
+    }
+}
+
+/// Contexts and merges are part of the steps that use them.
+fn is_shown(steps: &Steps, id: VertexId) -> bool {
+    match &steps.vertex(id).op {
+        Op::Exec(_) | Op::File(_) => true,
+        Op::Source(SourceOp::Context(_)) | Op::Merge | Op::Diff => false,
+        Op::Source(_) => true,
+    }
+}
+
+fn node(id: VertexId) -> NodeId {
+    NodeId(u64::from(id.0))
+}
+
+fn vertex(node: NodeId) -> VertexId {
+    VertexId(u32::try_from(node.0).unwrap_or(u32::MAX))
+}
+
+struct Executor {
+    steps: Arc<Steps>,
+}
+
+impl Executor {
+    /// Runs `work` on a thread that may block, with a cancellation that follows the token.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        cancel: CancellationToken,
+        work: impl FnOnce(&Steps, &Cancellation) -> Result<T, StepProblem> + Send + 'static,
+    ) -> Result<T, StepProblem> {
+        let steps = Arc::clone(&self.steps);
+        let cancellation = Cancellation::new();
+        let inside = cancellation.clone();
+        let mut running = tokio::task::spawn_blocking(move || work(&steps, &inside));
+        let joined = tokio::select! {
+            joined = &mut running => joined,
+            () = cancel.cancelled() => {
+                cancellation.cancel();
+                running.await
+            }
+        };
+        joined.map_err(|error| StepProblem::Other(format!("internal error: {error}")))?
+    }
+}
+
+impl World for Executor {
+    type Key = Key;
+    type Output = Made;
+    type Error = StepProblem;
+    type Lock = LockGuard;
+
+    async fn identify(
+        &self,
+        at: NodeId,
+        inputs: Vec<Key>,
+        cancel: CancellationToken,
+    ) -> Result<Identity<Key>, StepProblem> {
+        self.blocking(cancel, move |steps, _| steps.identify(vertex(at), inputs)).await
+    }
+
+    async fn probe(&self, at: NodeId, recipe: Key, cancel: CancellationToken) -> Result<Option<Made>, StepProblem> {
+        self.blocking(cancel, move |steps, _| steps.probe(vertex(at), &recipe)).await
+    }
+
+    async fn match_content(
+        &self,
+        at: NodeId,
+        identity: Identity<Key>,
+        inputs: Vec<Made>,
+        cancel: CancellationToken,
+    ) -> Result<Option<Found<Key, Made>>, StepProblem> {
+        self.blocking(cancel, move |steps, _| steps.match_content(vertex(at), &identity, &inputs)).await
+    }
+
+    async fn lock(&self, at: NodeId, key: Key, cancel: CancellationToken) -> Result<LockGuard, StepProblem> {
+        self.blocking(cancel, move |steps, cancellation| {
+            let key = LockKey::new("step", &key.0);
+            let locks = steps.store.locks();
+            let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
+            if let Some(lock) = locks.try_acquire(key, Sharing::Exclusive).map_err(problem)? {
+                return Ok(lock);
+            }
+            steps.task(vertex(at)).wait("another build runs this step");
+            match locks.acquire(key, Sharing::Exclusive, &|| cancellation.is_cancelled()) {
+                Err(kiln_store::Error::Cancelled) => Err(StepProblem::Cancelled),
+                other => other.map_err(problem),
+            }
+        })
+        .await
+    }
+
+    async fn execute(
+        &self,
+        execution: Execution<Key, Made, LockGuard>,
+        cancel: CancellationToken,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let id = vertex(execution.node);
+        if let Op::Source(SourceOp::Image(image)) = &self.steps.vertex(id).op {
+            return self.pulled(id, image, &execution.identity).await;
+        }
+        self.blocking(cancel, move |steps, cancellation| {
+            if is_shown(steps, id) {
+                steps.task(id).start();
+            }
+            steps.execute(id, &execution.identity, &execution.inputs, &execution.lock, cancellation)
+        })
+        .await
+    }
+
+    fn settled(&self, at: NodeId, settled: &Settled<Key, Made, Failure<StepProblem>>) {
+        let id = vertex(at);
+        if !is_shown(&self.steps, id) {
+            return;
+        }
+        if let Settled::Done(done) = settled {
+            self.explain_hit(id, done);
+        }
+        if let Some(outcome) = outcome(settled) {
+            self.steps.task(id).finish(outcome);
+        }
+    }
+}
+
+impl Executor {
+    /// Downloads the layers of a base image that the store does not hold yet.
+    async fn pulled(
+        &self,
+        id: VertexId,
+        image: &ImageSource,
+        identity: &Identity<Key>,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let task = self.steps.task(id);
+        task.start();
+        let layers = self.steps.pull_layers(image, &task).await?;
+        let recipe = *identity.lock_key();
+        Ok(Product { recipe, output: Made::Rootfs(Arc::new(layers)), anew: false })
+    }
+
+    fn explain_hit(&self, id: VertexId, done: &Done<Key, Made>) {
+        match done.how {
+            How::HitByRecipe => self.steps.explained(id, Explanation::Hit),
+            How::HitByContent => self.steps.explained(id, Explanation::SameContent),
+            How::Executed => {}
+        }
+    }
+}
+
+/// What those who watch learn; nothing of a step that never started.
+fn outcome(settled: &Settled<Key, Made, Failure<StepProblem>>) -> Option<Outcome> {
+    match settled {
+        Settled::Done(done) if done.how == How::Executed => Some(Outcome::Done),
+        Settled::Done(_) => Some(Outcome::Cached),
+        Settled::Failed(failure) => Some(Outcome::Failed(failure.to_string())),
+        Settled::Cancelled => Some(Outcome::Cancelled),
+        Settled::Blocked(_) => None,
+    }
+}
+
+/// The failure that the user reads: the first that happened.
+fn first_failure(steps: &Steps, failures: &[(NodeId, Failure<StepProblem>)]) -> BuildError {
+    let Some((at, failure)) = failures.first() else { return BuildError::Internal("no step failed".into()) };
+    let problem = match failure {
+        Failure::Failed(problem) => StepProblem::clone(problem),
+        Failure::Panicked(text) => StepProblem::Other(format!("internal error: {text}")),
+    };
+    let id = vertex(*at);
+    let meta = &steps.vertex(id).meta;
+    let log = steps.logs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    BuildError::Step(Box::new(StepError { name: meta.name.clone(), span: meta.span.clone(), problem, log }))
+}

@@ -1,0 +1,54 @@
+//! ADD of a local archive: unpacked into the destination if its content says that it is one.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use kiln_images::unpack::{self, ExtractOptions};
+use kiln_sandbox::users::Owner;
+use kiln_store::FileDigest;
+
+use super::FileError;
+use super::destination::Destination;
+use super::run::LandedFile;
+use crate::tree::{Node, Tree, lossy};
+
+/// Unpacks `node` into the directory that `prepare` makes and names. `None`: it is no archive, and nothing
+/// happened. For a context's file the digest of the bytes that were unpacked comes back.
+pub(super) fn unpack<'d>(
+    tree: &Tree,
+    node: &Node,
+    owner: Option<Owner>,
+    prepare: impl FnOnce() -> Result<(&'d Destination<'d>, &'d [u8]), FileError>,
+) -> Result<Option<Option<LandedFile>>, FileError> {
+    let fail = |reason: String| FileError::Archive { path: lossy(&node.path), reason };
+    let (mut file, now) = tree.open(node)?;
+    if !unpack::is_archive(&file).map_err(|error| fail(error.to_string()))? {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(0)).map_err(|error| fail(error.to_string()))?;
+    let (destination, directory) = prepare()?;
+    let options = ExtractOptions { owner: owner.map(|owner| (owner.uid, owner.gid)) };
+    let mut reader = Hashed { inner: file, hasher: blake3::Hasher::new() };
+    unpack::extract(&mut reader, destination.writer, destination.base, directory, &options)
+        .map_err(|error| fail(error.to_string()))?;
+    std::io::copy(&mut reader, &mut std::io::sink()).map_err(|error| fail(error.to_string()))?;
+    let Some(before) = now else { return Ok(Some(None)) };
+    let after = tree.status(&reader.inner, &node.path)?;
+    if after.stamp != before.stamp {
+        return Err(FileError::Unstable { path: lossy(&node.path) });
+    }
+    let digest = FileDigest(*reader.hasher.finalize().as_bytes());
+    Ok(Some(Some(LandedFile { digest, mode: after.mode, stamp: after.stamp })))
+}
+
+struct Hashed {
+    inner: std::fs::File,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}

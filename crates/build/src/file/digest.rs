@@ -1,0 +1,104 @@
+//! The digest of a selection: what a cache key of a copy covers.
+//!
+//! Names, kinds, contents, modes and link targets count, times never; owners and capabilities count where the
+//! tree has them. The mode of a directory that is itself a source does not count: its copy does not get it.
+
+use kiln_store::{FileDigest, Kind};
+
+use super::{Selected, Selection};
+use crate::tree::{Node, Tree};
+
+/// A file's bytes and mode, as they count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) digest: FileDigest,
+    pub(crate) mode: u32,
+}
+
+impl Selection {
+    /// The digest of what is selected from `tree`; `content` tells of every regular file.
+    pub(crate) fn digest<E>(
+        &self,
+        tree: &Tree,
+        mut content: impl FnMut(&Node) -> Result<Counted, E>,
+    ) -> Result<[u8; 32], E> {
+        let mut hasher =
+            SelectionHasher { hasher: blake3::Hasher::new_derive_key("kiln selection 1"), owners: tree.has_owners() };
+        hasher.number(self.sources.len() as u64);
+        for selected in &self.sources {
+            hasher.source(selected, &mut content)?;
+        }
+        Ok(*hasher.hasher.finalize().as_bytes())
+    }
+
+    /// All regular files that are selected.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Node> {
+        self.sources
+            .iter()
+            .flat_map(|selected| std::iter::once(&selected.root).chain(selected.below.iter().map(|(_, node)| node)))
+            .filter(|node| node.kind == Kind::File)
+    }
+}
+
+struct SelectionHasher {
+    hasher: blake3::Hasher,
+    owners: bool,
+}
+
+impl SelectionHasher {
+    fn source<E>(
+        &mut self,
+        selected: &Selected,
+        content: &mut impl FnMut(&Node) -> Result<Counted, E>,
+    ) -> Result<(), E> {
+        self.bytes(&selected.name);
+        self.number(selected.parents.len() as u64);
+        for (path, node) in &selected.parents {
+            self.bytes(path);
+            self.entry(node, None);
+        }
+        match selected.root.kind {
+            Kind::Directory => self.number(0),
+            Kind::File => {
+                let counted = content(&selected.root)?;
+                self.entry(&selected.root, Some(counted));
+            }
+            _ => self.entry(&selected.root, None),
+        }
+        self.number(selected.below.len() as u64);
+        for (path, node) in &selected.below {
+            self.bytes(path);
+            let counted = if node.kind == Kind::File { Some(content(node)?) } else { None };
+            self.entry(node, counted);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, node: &Node, counted: Option<Counted>) {
+        self.number(1 + node.kind as u64);
+        self.number(u64::from(counted.map_or(node.mode, |counted| counted.mode)));
+        if self.owners {
+            self.number(u64::from(node.uid));
+            self.number(u64::from(node.gid));
+            self.bytes(node.capability.as_deref().unwrap_or_default());
+        }
+        match node.kind {
+            Kind::File => self.bytes(&counted.map(|counted| counted.digest.0).unwrap_or_default()),
+            Kind::Symlink => self.bytes(&node.target),
+            Kind::CharacterDevice | Kind::BlockDevice => {
+                self.number(u64::from(node.device.major));
+                self.number(u64::from(node.device.minor));
+            }
+            Kind::Directory | Kind::Fifo | Kind::Whiteout => {}
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.hasher.update(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.hasher.update(&number.to_le_bytes());
+    }
+}

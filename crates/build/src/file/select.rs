@@ -1,0 +1,164 @@
+//! Which entries of a source tree a copy reads, and where they lie relative to its destination.
+//!
+//! The answer depends on the source tree and the instruction only, never on the base: it is what a cache key
+//! of a copy covers. The rules are BuildKit's: a source that is a symlink is followed, a directory means its
+//! contents, a wildcard that matches nothing is no error, a plain name that is missing is one.
+
+use kiln_dockerfile::ignore::IgnoreMatcher;
+use kiln_graph::Copy;
+use kiln_store::Kind;
+
+use super::FileError;
+use super::wildcard::{has_wildcard, matches, unescape};
+use crate::tree::{Node, Tree, base_name, components, join, lossy};
+
+/// What one copy reads.
+pub(crate) struct Selection {
+    /// The sources in order; those of a wildcard sorted.
+    pub(crate) sources: Vec<Selected>,
+}
+
+/// One source of a copy.
+pub(crate) struct Selected {
+    /// The name that the copy has in a destination that is a directory.
+    pub(crate) name: Vec<u8>,
+    /// The source itself, symlinks followed.
+    pub(crate) root: Node,
+    /// For a directory: what is in it, with paths relative to it, parents before children.
+    pub(crate) below: Vec<(Vec<u8>, Node)>,
+    /// With `--parents`: the directories above the source, outermost first, by the path they get.
+    pub(crate) parents: Vec<(Vec<u8>, Node)>,
+}
+
+/// What `copy` reads from `tree`.
+pub(crate) fn select(copy: &Copy, tree: &Tree) -> Result<Selection, FileError> {
+    let exclude = exclusion(&copy.exclude)?;
+    let mut sources = Vec::new();
+    for source in &copy.sources {
+        for path in expand(source.as_bytes(), tree)? {
+            let selected = select_one(source, &path, copy, tree)?;
+            sources.extend(without_excluded(selected, exclude.as_ref())?);
+        }
+    }
+    Ok(Selection { sources })
+}
+
+fn exclusion(patterns: &[String]) -> Result<Option<IgnoreMatcher>, FileError> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    IgnoreMatcher::new(patterns).map(Some).map_err(|e| FileError::Pattern(e.to_string()))
+}
+
+/// The paths that a source stands for.
+fn expand(source: &[u8], tree: &Tree) -> Result<Vec<Vec<u8>>, FileError> {
+    if !has_wildcard(source) {
+        return Ok(vec![unescape(source)]);
+    }
+    let parts: Vec<&[u8]> = components(source).collect();
+    let fixed = parts.iter().take_while(|part| !has_wildcard(part)).count();
+    let prefix = parts[..fixed].iter().fold(Vec::new(), |path, part| join(&path, &unescape(part)));
+    let start = tree.resolve(&prefix)?;
+    let mut found = Vec::new();
+    expand_below(&start, &prefix, &parts[fixed..], tree, &mut found).map_err(|_| FileError::Pattern(lossy(source)))?;
+    Ok(found)
+}
+
+/// Descends one component of the pattern at a time; `shown` is the path as written, `at` where it leads.
+fn expand_below(
+    at: &[u8],
+    shown: &[u8],
+    parts: &[&[u8]],
+    tree: &Tree,
+    found: &mut Vec<Vec<u8>>,
+) -> Result<(), super::wildcard::BadPattern> {
+    let Some((part, rest)) = parts.split_first() else { return Ok(()) };
+    for child in tree.children(at) {
+        let name = base_name(&child.path);
+        if !matches(part, name)? {
+            continue;
+        }
+        if rest.is_empty() {
+            found.push(join(shown, name));
+        } else if child.kind == Kind::Directory {
+            expand_below(&child.path, &join(shown, name), rest, tree, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Selected, FileError> {
+    let resolved = tree.resolve(path)?;
+    let missing = || FileError::NotFound { path: shown(source, path), hint: hint(path, tree) };
+    let root = tree.lookup(&resolved).ok_or_else(missing)?;
+    if root.kind != Kind::Directory && path.ends_with(b"/") && !resolved.is_empty() {
+        return Err(FileError::NotFound { path: shown(source, path), hint: ": it is not a directory".into() });
+    }
+    let below = match root.kind {
+        Kind::Directory => relative(&resolved, tree.below(&resolved)),
+        _ => Vec::new(),
+    };
+    let (parents, name) =
+        if copy.parents { parents_of(source, path, tree)? } else { (Vec::new(), base_name(path).to_vec()) };
+    Ok(Selected { name, root, below, parents })
+}
+
+fn shown(source: &str, path: &[u8]) -> String {
+    if path.is_empty() { source.trim_start_matches('/').to_owned() } else { lossy(path).trim_matches('/').to_owned() }
+}
+
+fn relative(directory: &[u8], nodes: Vec<Node>) -> Vec<(Vec<u8>, Node)> {
+    let skip = if directory.is_empty() { 0 } else { directory.len() + 1 };
+    nodes.into_iter().map(|node| (node.path[skip..].to_vec(), node)).collect()
+}
+
+/// With `--parents`: the directories above a source that are kept, and the path of the source below them. A
+/// `/./` in the source says where what is kept begins.
+fn parents_of(source: &str, path: &[u8], tree: &Tree) -> Result<(Vec<(Vec<u8>, Node)>, Vec<u8>), FileError> {
+    let skipped = source.find("/./").map_or(0, |pivot| components(&source.as_bytes()[..pivot]).count());
+    let all: Vec<&[u8]> = components(path).collect();
+    let kept = &all[skipped.min(all.len())..];
+    let mut parents = Vec::new();
+    for depth in 1..kept.len() {
+        let full = all[..skipped + depth].join(&b'/');
+        let resolved = tree.resolve(&full)?;
+        let missing = || FileError::NotFound { path: lossy(&full), hint: String::new() };
+        parents.push((kept[..depth].join(&b'/'), tree.lookup(&resolved).ok_or_else(missing)?));
+    }
+    Ok((parents, kept.join(&b'/')))
+}
+
+/// Leaves out what `--exclude` names, by paths relative to the tree's root or to the source.
+fn without_excluded(mut selected: Selected, exclude: Option<&IgnoreMatcher>) -> Result<Option<Selected>, FileError> {
+    let Some(exclude) = exclude else { return Ok(Some(selected)) };
+    let excluded = |path: &[u8]| exclude.excludes(&lossy(path)).map_err(|error| FileError::Pattern(error.to_string()));
+    if selected.root.kind != Kind::Directory && excluded(&selected.root.path)? {
+        return Ok(None);
+    }
+    let mut kept = Vec::with_capacity(selected.below.len());
+    for (below, node) in selected.below {
+        if !excluded(&node.path)? && !excluded(&below)? {
+            kept.push((below, node));
+        }
+    }
+    selected.below = kept;
+    Ok(Some(selected))
+}
+
+/// What may have been meant by a name that is missing: the same in other case, or one that is ignored.
+fn hint(path: &[u8], tree: &Tree) -> String {
+    if let Tree::Context(context, _) = tree {
+        let plain = components(path).collect::<Vec<_>>().join(&b'/');
+        if let Some(rule) = context.ignored_by(&plain) {
+            return format!(" (it is there, but the rule {rule:?} of the ignore file leaves it out)");
+        }
+    }
+    let parts: Vec<&[u8]> = components(path).collect();
+    let Some((name, directory)) = parts.split_last() else { return String::new() };
+    let siblings = tree.children(&directory.join(&b'/'));
+    let same = siblings.iter().find(|node| base_name(&node.path).eq_ignore_ascii_case(name));
+    match same {
+        Some(node) => format!(" (did you mean {:?}?)", lossy(&node.path)),
+        None => String::new(),
+    }
+}

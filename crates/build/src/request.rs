@@ -1,0 +1,128 @@
+//! What is asked of a build: plain data, filled in by whoever takes the user's wishes.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use kiln_dockerfile::NoCache;
+use kiln_graph::{ExtraHost, NetworkMode, Ulimit};
+use kiln_images::compression::Format;
+use kiln_images::load::Selector;
+use kiln_oci::{Platform, Reference};
+
+/// A build.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The Dockerfile.
+    pub dockerfile: DockerfileText,
+    /// `--build-arg`, by name.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`, by name.
+    pub labels: BTreeMap<String, String>,
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--platform`; the host's if empty.
+    pub platforms: Vec<Platform>,
+    /// `--build-context`, by name. The client presents those that are [`NamedContext::Files`].
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// `--no-cache`, `--no-cache-filter`.
+    pub no_cache: NoCache,
+    /// `--pull`: ask the registry even for names that are known.
+    pub pull: bool,
+    /// `--network`.
+    pub network: NetworkMode,
+    /// `--add-host`.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+    /// `--allow`.
+    pub allow: Allowed,
+    /// `-t`.
+    pub names: Vec<Reference>,
+    /// Where the result goes besides; see [`Request::keeps_image`].
+    pub outputs: Vec<Output>,
+    /// How many steps run at once; the solver's default without.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl Request {
+    /// Whether the result becomes an image of the store: it has a name, or it goes nowhere else.
+    pub fn keeps_image(&self) -> bool {
+        !self.names.is_empty() || self.outputs.is_empty()
+    }
+}
+
+/// The text of a Dockerfile.
+#[derive(Clone, Debug)]
+pub struct DockerfileText {
+    /// What it is called in messages, such as `Dockerfile`.
+    pub name: String,
+    /// The text; bytes that were not UTF-8 replaced.
+    pub text: String,
+}
+
+/// What a `--build-context` name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files that the client presents under that name.
+    Files,
+    /// `docker-image://`.
+    Image(Reference),
+    /// `oci-layout://`.
+    Layout {
+        /// The layout's directory.
+        directory: PathBuf,
+        /// Which image of it.
+        selector: Selector,
+    },
+}
+
+/// What `--allow` permits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// `network.host`
+    pub host_network: bool,
+    /// `security.insecure`
+    pub insecure: bool,
+}
+
+/// Where a result goes besides the store, or instead of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// In which form.
+    pub kind: OutputKind,
+    /// Where: the client's word for it.
+    pub destination: Destination,
+    /// Compression of layers.
+    pub compression: Format,
+    /// Newer file times become SOURCE_DATE_EPOCH.
+    pub rewrite_timestamp: bool,
+    /// `name=`: names in the archive beside those of the request.
+    pub names: Vec<Reference>,
+}
+
+/// The form of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// An OCI layout as a tar.
+    Oci,
+    /// What `docker load` takes.
+    Docker,
+    /// The root file system as a tar.
+    Tar,
+    /// The root file system as a directory.
+    Local,
+}
+
+/// Where an output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A path of the client's.
+    Path(PathBuf),
+    /// The client's standard output.
+    Stdout,
+}

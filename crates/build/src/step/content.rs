@@ -1,0 +1,179 @@
+//! Content keys: an earlier run of the same operation on inputs that hold the same.
+//!
+//! Asked where an ancestor was executed again and came out as it was: what follows need not run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kiln_graph::{FileAction, MountKind, Op, VertexId};
+use kiln_solver::{Found, Identity};
+use kiln_store::{ContentId, FileDigest, Index, Key, Layer, LayerId, Record, Union};
+
+use super::identify::whole;
+use super::record::Effects;
+use super::{Made, Steps};
+use crate::error::StepProblem;
+use crate::file::{Counted, Selection, select};
+use crate::key::{KeyBuilder, Purpose, op_key};
+use crate::tree::{Content, Tree};
+
+/// How many earlier runs of an operation are compared.
+const CANDIDATES: usize = 16;
+
+impl Steps {
+    /// The result of an earlier run of the same operation on inputs with the same content. It is then known
+    /// under `identity` too.
+    pub(crate) fn match_content(
+        &self,
+        id: VertexId,
+        identity: &Identity<Key>,
+        inputs: &[Made],
+    ) -> Result<Option<Found<Key, Made>>, StepProblem> {
+        let op = op_key(self.definition.op_digest(id));
+        let records = self.store.records();
+        let candidates = records.candidates(&op).map_err(|e| StepProblem::from_error(&e))?;
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let contexts = self.context_digests(id, inputs)?;
+        let recipe = self.recipe_of_landed(id, &contexts)?;
+        if identity.recipe().is_none()
+            && let Some(output) = self.probe(id, &recipe)?
+        {
+            return Ok(Some(Found { recipe, output }));
+        }
+        let wanted = self.content_key_with(id, inputs, &contexts)?;
+        for candidate in candidates.iter().take(CANDIDATES) {
+            if self.content_key_of(id, candidate, inputs)? != Some(wanted) {
+                continue;
+            }
+            let Some(output) = self.made_by(candidate)? else { continue };
+            records.add_key(candidate.id, &recipe).map_err(|e| StepProblem::from_error(&e))?;
+            return Ok(Some(Found { recipe, output }));
+        }
+        Ok(None)
+    }
+
+    /// The content key of an earlier run; `None` if what it worked on is gone.
+    fn content_key_of(&self, id: VertexId, record: &Record, inputs: &[Made]) -> Result<Option<Key>, StepProblem> {
+        let Some(effects) = Effects::parse(&record.effects) else { return Ok(None) };
+        if effects.inputs.len() != inputs.len() {
+            return Ok(None);
+        }
+        let mut earlier = Vec::new();
+        for (layers, now) in effects.inputs.iter().zip(inputs) {
+            match (now, self.held(layers)?) {
+                (Made::Context(open), _) => earlier.push(Made::Context(Arc::clone(open))),
+                (Made::Rootfs(_), Some(layers)) => earlier.push(Made::Rootfs(Arc::new(layers))),
+                (Made::Rootfs(_), None) => return Ok(None),
+            }
+        }
+        self.content_key_with(id, &earlier, &effects.contexts).map(Some)
+    }
+
+    fn held(&self, ids: &[LayerId]) -> Result<Option<Vec<Layer>>, StepProblem> {
+        let mut layers = Vec::new();
+        for id in ids {
+            match self.store.layers().get(*id).map_err(|e| StepProblem::from_error(&e))? {
+                Some(layer) => layers.push(layer),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(layers))
+    }
+
+    /// The digests of what the step selects from contexts, in order.
+    pub(super) fn context_digests(&self, id: VertexId, inputs: &[Made]) -> Result<Vec<[u8; 32]>, StepProblem> {
+        let selections = self.context_selections(id)?;
+        let mut next = selections.iter();
+        let mut digests = Vec::new();
+        for input in self.used_inputs(id) {
+            let Some(Made::Context(open)) = inputs.get(input) else { continue };
+            let Some((tree, selection)) = next.next() else { break };
+            digests.push(self.hashed_selection(open, tree, selection)?);
+        }
+        Ok(digests)
+    }
+
+    fn content_key_with(&self, id: VertexId, inputs: &[Made], contexts: &[[u8; 32]]) -> Result<Key, StepProblem> {
+        let mut builder = KeyBuilder::new(Purpose::Content, self.definition.op_digest(id)).word(self.fidelity(id));
+        let mut contexts = contexts.iter();
+        for (place, input) in self.used_inputs(id).into_iter().enumerate() {
+            builder = match &inputs[input] {
+                Made::Context(_) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
+                Made::Rootfs(layers) => match self.selected_part(id, place) {
+                    Some(copy) => builder.selection(&self.rootfs_selection(layers, &copy)?),
+                    None => builder.layers(&self.content_ids(layers)?),
+                },
+            };
+        }
+        Ok(builder.finish())
+    }
+
+    /// What part of an input counts: what a copy or a mount takes; all of it for a base (`None`).
+    fn selected_part(&self, id: VertexId, place: usize) -> Option<kiln_graph::Copy> {
+        match &self.vertex(id).op {
+            Op::File(file) => {
+                let place = place.checked_sub(usize::from(file.base.is_some()))?;
+                let copies = file.actions.iter().filter_map(|action| match action {
+                    FileAction::Copy(copy) => Some(copy),
+                    FileAction::MakeDirectory(_) | FileAction::WriteFile(_) => None,
+                });
+                copies.cloned().nth(place)
+            }
+            Op::Exec(exec) => {
+                let place = place.checked_sub(usize::from(exec.root.is_some()))?;
+                let mounted = exec.mounts.iter().filter_map(|mount| match &mount.kind {
+                    MountKind::Bind(bind) => Some(whole(bind.from, &bind.source)),
+                    MountKind::Cache(cache) => cache.seed.map(|seed| whole(seed, &cache.source)),
+                    MountKind::Tmpfs(_) | MountKind::Secret(_) | MountKind::Ssh(_) => None,
+                });
+                mounted.into_iter().nth(place)
+            }
+            Op::Source(_) | Op::Merge | Op::Diff => None,
+        }
+    }
+
+    fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {
+        let ids = layers.iter().map(|layer| self.store.layers().content_id(layer));
+        ids.collect::<Result<_, _>>().map_err(|error| StepProblem::from_error(&error))
+    }
+
+    /// The digest of what a copy takes from layers. A source that is missing there is nothing.
+    fn rootfs_selection(&self, layers: &[Layer], copy: &kiln_graph::Copy) -> Result<[u8; 32], StepProblem> {
+        let union = Union::new(layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let tree = Tree::Rootfs(union.clone());
+        let Ok(selection) = select(copy, &tree) else { return Ok([0; 32]) };
+        let digests = self.file_digests(&union, &selection)?;
+        selection.digest(&tree, |node| {
+            let known = match node.content {
+                Content::Digest(digest) => Some(digest),
+                _ => digests.get(node.path.as_slice()).copied(),
+            };
+            let missing = || StepProblem::Other("a file of a layer was not hashed".into());
+            Ok(Counted { digest: known.ok_or_else(missing)?, mode: node.mode })
+        })
+    }
+
+    /// Digests of the selected files that nobody hashed yet, by path.
+    fn file_digests(&self, union: &Union, selection: &Selection) -> Result<HashMap<Vec<u8>, FileDigest>, StepProblem> {
+        let mut indexes: HashMap<usize, Arc<Index>> = HashMap::new();
+        let mut digests = HashMap::new();
+        for node in selection.files().filter(|node| node.content == Content::Unhashed) {
+            let Some(found) = union.lookup(&node.path) else { continue };
+            let index = match indexes.get(&found.layer) {
+                Some(index) => Arc::clone(index),
+                None => {
+                    let layer = &union.layers()[found.layer];
+                    let index = self.store.layers().hashed_index(layer).map_err(|e| StepProblem::from_error(&e))?;
+                    indexes.insert(found.layer, Arc::clone(&index));
+                    index
+                }
+            };
+            if let Some(digest) = index.get(&node.path).and_then(|entry| entry.digest()) {
+                digests.insert(node.path.clone(), digest);
+            }
+        }
+        Ok(digests)
+    }
+}

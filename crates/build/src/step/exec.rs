@@ -1,0 +1,283 @@
+//! Executing a process: RUN.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use kiln_graph::{BindMount, ExecOp, Mount, MountKind, NetworkMode, SecurityMode, VertexId};
+use kiln_progress::Stream;
+use kiln_sandbox::{
+    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source, Status, Upper,
+};
+use kiln_solver::Product;
+use kiln_store::{Key, Kind, Layer, LockGuard, StagedLayer, Union};
+
+use super::cache_mount::HeldCache;
+use super::file::{root_metadata, step_problem};
+use super::identify::{known_digest, whole};
+use super::{Cancelled, Made, Steps};
+use crate::error::StepProblem;
+use crate::file::{Counted, select};
+use crate::tree::Node;
+
+/// What a step needs around its process while it runs.
+struct Surroundings {
+    mounts: Vec<kiln_sandbox::Mount>,
+    caches: Vec<HeldCache>,
+    /// Digests of what was mounted from contexts.
+    contexts: Vec<[u8; 32]>,
+}
+
+impl Steps {
+    /// Runs a process and makes a layer of what it left.
+    pub(super) fn execute_process(
+        &self,
+        id: VertexId,
+        op: &ExecOp,
+        inputs: &[Made],
+        lock: &LockGuard,
+        cancellation: &Cancellation,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        self.check_allowed(op)?;
+        let cancelled = || cancellation.is_cancelled();
+        let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
+        let base = Union::new(base_layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let surroundings = self.surroundings(op, inputs, &cancelled)?;
+        let contexts = surroundings.contexts.clone();
+        let staged = self.store.layers().stage(&root_metadata(&base)).map_err(|e| StepProblem::from_error(&e))?;
+        self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
+        let layer = staged.commit_upper(&base).map_err(|error| StepProblem::from_error(&error))?;
+        let layer = self.interned(id, layer)?;
+        let made: Vec<Layer> = base_layers.iter().cloned().chain([layer]).collect();
+        self.record(id, inputs, contexts, made, &[])
+    }
+
+    fn check_allowed(&self, op: &ExecOp) -> Result<(), StepProblem> {
+        let refuse =
+            |what: &str| Err(StepProblem::Other(format!("{what} is not allowed: give --allow {what} to permit it")));
+        match (op.network, op.security) {
+            (NetworkMode::Host, _) if !self.allow.host_network => refuse("network.host"),
+            (_, SecurityMode::Insecure) if !self.allow.insecure => refuse("security.insecure"),
+            _ if !op.devices.is_empty() => Err(StepProblem::Unsupported("RUN --device".into())),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a process is made of")]
+    fn run_process(
+        &self,
+        id: VertexId,
+        op: &ExecOp,
+        base: &Union,
+        staged: &StagedLayer,
+        surroundings: Surroundings,
+        lock: &LockGuard,
+        cancellation: &Cancellation,
+    ) -> Result<(), StepProblem> {
+        let mut execution = self.execution(op, base, staged)?;
+        execution.mounts = surroundings.mounts;
+        execution.cancellation = cancellation.clone();
+        let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
+        let held: Result<Vec<_>, _> = held.map(LockGuard::duplicate).collect();
+        execution.held_locks = held.map_err(|error| StepProblem::from_error(&error))?;
+        let mut output = self.step_output(id)?;
+        let finished = self.sandbox.run(execution, &mut |stream, bytes| output.write(stream, bytes));
+        match finished {
+            Ok(finished) => exit_problem(op, finished.status, finished.out_of_memory),
+            Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
+            Err(error) => Err(start_problem(op, &error)),
+        }
+    }
+
+    fn execution(&self, op: &ExecOp, base: &Union, staged: &StagedLayer) -> Result<Execution, StepProblem> {
+        let upper = Upper { fs: staged.fs_path().to_owned(), work: staged.work_path().to_owned(), volatile: true };
+        let env = op.env.iter().chain(&op.proxy_env).cloned().collect();
+        let process = Process::new(
+            op.args.clone(),
+            env,
+            &op.cwd,
+            self.sandbox.identity(&op.user, base).map_err(|error| StepProblem::from_error(&error))?,
+        );
+        let mut execution = Execution::build_step(base.layers().to_vec(), upper, process);
+        if let Some(hostname) = &op.hostname {
+            execution.hostname.clone_from(hostname);
+        }
+        execution.network = match op.network {
+            NetworkMode::Default => Network::Default,
+            NetworkMode::None => Network::None,
+            NetworkMode::Host => Network::Host,
+        };
+        execution.security = match op.security {
+            SecurityMode::Sandbox => Security::Sandbox,
+            SecurityMode::Insecure => Security::Insecure,
+        };
+        execution.extra_hosts = op.extra_hosts.iter().map(host).collect::<Result<_, _>>()?;
+        execution.limits = op.ulimits.iter().map(limit).collect::<Result<_, _>>()?;
+        execution.shm_size = op.shm_size;
+        Ok(execution)
+    }
+
+    /// Prepares the mounts of a step. Locked cache directories are taken in the order of their ids.
+    fn surroundings(
+        &self,
+        op: &ExecOp,
+        inputs: &[Made],
+        cancelled: Cancelled<'_>,
+    ) -> Result<Surroundings, StepProblem> {
+        let mut held = self.held_caches(op, inputs, cancelled)?;
+        let mut contexts = Vec::new();
+        let mut mounts = Vec::new();
+        for (place, mount) in op.mounts.iter().enumerate() {
+            let source = match &mount.kind {
+                MountKind::Bind(bind) => {
+                    self.bind_source(bind, &inputs[bind.from.0 as usize], &mut contexts, cancelled)?
+                }
+                MountKind::Cache(_) => match held.iter().find(|(at, _)| *at == place) {
+                    Some((_, cache)) => Source::Host(cache.directory.clone()),
+                    None => continue,
+                },
+                MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: 0o755 },
+                MountKind::Secret(_) => return Err(StepProblem::Unsupported("RUN --mount=type=secret".into())),
+                MountKind::Ssh(_) => return Err(StepProblem::Unsupported("RUN --mount=type=ssh".into())),
+            };
+            mounts.push(kiln_sandbox::Mount {
+                target: PathBuf::from(&mount.target),
+                source,
+                read_only: read_only(mount),
+            });
+        }
+        mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
+        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts })
+    }
+
+    fn held_caches(
+        &self,
+        op: &ExecOp,
+        inputs: &[Made],
+        cancelled: Cancelled<'_>,
+    ) -> Result<Vec<(usize, HeldCache)>, StepProblem> {
+        let mut wanted: Vec<_> = op
+            .mounts
+            .iter()
+            .enumerate()
+            .filter_map(|(place, mount)| match &mount.kind {
+                MountKind::Cache(cache) => Some((place, cache)),
+                _ => None,
+            })
+            .collect();
+        wanted.sort_by(|a, b| a.1.id.cmp(&b.1.id));
+        let mut held = Vec::new();
+        for (place, cache) in wanted {
+            let seed = cache.seed.map(|seed| &inputs[seed.0 as usize]);
+            held.push((place, self.cache_directory(cache, seed, cancelled)?));
+        }
+        Ok(held)
+    }
+
+    /// A bind mount's source; a context is copied into a layer first, as it counts: ignore rules applied, owned by
+    /// root, never the user's directory itself.
+    fn bind_source(
+        &self,
+        bind: &BindMount,
+        input: &Made,
+        contexts: &mut Vec<[u8; 32]>,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Source, StepProblem> {
+        let open = match input {
+            Made::Rootfs(layers) => {
+                return Ok(Source::Layers { layers: layers.to_vec(), path: PathBuf::from(&bind.source) });
+            }
+            Made::Context(open) => open,
+        };
+        let copy = whole(bind.from, &bind.source);
+        let tree = open.tree();
+        let selection = select(&copy, &tree).map_err(step_problem)?;
+        let known = |node: &Node| known_digest(open, node);
+        let (layer, landed) = self.copy_selection(open.tree(), copy, &known, cancelled).map_err(step_problem)?;
+        let files = landed.files.first();
+        let digest = selection.digest(&tree, |node| {
+            let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
+            let file = files.and_then(|files| files.get(&node.path)).ok_or_else(missing)?;
+            Ok::<_, StepProblem>(Counted { digest: file.digest, mode: file.mode })
+        })?;
+        contexts.push(digest);
+        let single = selection.sources.first().filter(|one| one.root.kind != Kind::Directory);
+        let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
+        Ok(Source::Layers { layers: vec![layer], path })
+    }
+}
+
+fn read_only(mount: &Mount) -> bool {
+    match &mount.kind {
+        MountKind::Bind(bind) => !bind.read_write,
+        MountKind::Cache(cache) => cache.read_only,
+        MountKind::Tmpfs(_) | MountKind::Secret(_) | MountKind::Ssh(_) => false,
+    }
+}
+
+fn script(path: &str, content: &str) -> kiln_sandbox::Mount {
+    let source = Source::Content { bytes: Secret(content.as_bytes().to_vec()), mode: 0o755, uid: 0, gid: 0 };
+    kiln_sandbox::Mount { target: PathBuf::from(path), source, read_only: true }
+}
+
+fn host(host: &kiln_graph::ExtraHost) -> Result<Host, StepProblem> {
+    let address = host.address.trim_matches(['[', ']']).parse();
+    let bad = |_| StepProblem::Other(format!("--add-host {}: {:?} is no address", host.name, host.address));
+    Ok(Host { name: host.name.clone(), address: address.map_err(bad)? })
+}
+
+fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
+    let resource = match ulimit.name.as_str() {
+        "core" => Resource::RlimitCore,
+        "cpu" => Resource::RlimitCpu,
+        "data" => Resource::RlimitData,
+        "fsize" => Resource::RlimitFsize,
+        "locks" => Resource::RlimitLocks,
+        "memlock" => Resource::RlimitMemlock,
+        "msgqueue" => Resource::RlimitMsgqueue,
+        "nice" => Resource::RlimitNice,
+        "nofile" => Resource::RlimitNofile,
+        "nproc" => Resource::RlimitNproc,
+        "rss" => Resource::RlimitRss,
+        "rtprio" => Resource::RlimitRtprio,
+        "rttime" => Resource::RlimitRttime,
+        "sigpending" => Resource::RlimitSigpending,
+        "stack" => Resource::RlimitStack,
+        other => return Err(StepProblem::Other(format!("invalid ulimit type: {other}"))),
+    };
+    let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
+    Ok(Limit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
+}
+
+fn exit_problem(op: &ExecOp, status: Status, out_of_memory: bool) -> Result<(), StepProblem> {
+    let code = i32::from(status.exit_code());
+    if code == 0 {
+        return Ok(());
+    }
+    let note = out_of_memory.then(|| "the kernel killed it because memory ran out".to_owned());
+    Err(StepProblem::Exit { command: op.args.join(" "), code, note })
+}
+
+fn start_problem(op: &ExecOp, error: &kiln_sandbox::Error) -> StepProblem {
+    match error {
+        kiln_sandbox::Error::Start(start) => {
+            let note = Some(crate::error::chain(start));
+            StepProblem::Exit { command: op.args.join(" "), code: i32::from(start.exit_code()), note }
+        }
+        other => StepProblem::from_error(other),
+    }
+}
+
+/// Where the output of a step goes: to those who watch, and to its log.
+pub(crate) struct StepOutput {
+    pub(super) task: kiln_progress::Task,
+    pub(super) log: kiln_store::LogWriter,
+}
+
+impl StepOutput {
+    /// A full disk must not end the step: its log is then shorter, and what is shown is whole.
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        let _ = std::io::Write::write_all(&mut self.log, bytes);
+        self.task.log(stream, bytes);
+    }
+}

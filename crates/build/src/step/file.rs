@@ -1,0 +1,152 @@
+//! Executing a file operation: COPY, ADD, WORKDIR.
+
+use kiln_graph::{Copy, FileAction, FileOp, VertexId};
+use kiln_solver::Product;
+use kiln_store::{FileDigest, Key, Layer, Metadata, Timestamp, Union};
+
+use super::identify::known_digest;
+use super::inputs::CopiedFile;
+use super::{Cancelled, Made, Steps};
+use crate::error::StepProblem;
+use crate::file::{self, Counted, FileError, FileJob, Landed, Selection, select};
+use crate::tree::{Node, Tree};
+
+impl Steps {
+    /// Makes the layer of a file operation on top of its base.
+    pub(super) fn execute_file(
+        &self,
+        id: VertexId,
+        op: &FileOp,
+        inputs: &[Made],
+        cancelled: Cancelled<'_>,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let base_layers = op.base.map_or(&[][..], |base| inputs[base.0 as usize].layers());
+        let base = Union::new(base_layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let copies = self.copies(op, inputs)?;
+        let previous = self.previous_layer(id)?;
+        let known = |node: &Node| self.known_in_contexts(inputs, node);
+        let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
+        let (layer, landed) = self.write_layer(&job).map_err(step_problem)?;
+        self.remember(inputs, &landed);
+        let contexts = context_digests(&copies, &landed)?;
+        let layer = self.interned(id, layer)?;
+        let made: Vec<Layer> = base_layers.iter().cloned().chain([layer]).collect();
+        self.record(id, inputs, contexts, made, &file_list(&copies, &landed))
+    }
+
+    fn write_layer(&self, job: &FileJob<'_>) -> Result<(Layer, Landed), FileError> {
+        let root = root_metadata(job.base);
+        let staged = self.store.layers().stage(&root)?;
+        let writer = staged.writer_over(job.base.clone())?;
+        let landed = file::run(job, &writer)?;
+        Ok((writer.commit()?, landed))
+    }
+
+    /// Copies what a mount takes of a tree into a layer of its own.
+    pub(super) fn copy_selection(
+        &self,
+        tree: Tree,
+        copy: Copy,
+        known: &(dyn Fn(&Node) -> Option<FileDigest> + Sync),
+        cancelled: Cancelled<'_>,
+    ) -> Result<(Layer, Landed), FileError> {
+        let selection = select(&copy, &tree)?;
+        let op = FileOp { base: None, actions: vec![FileAction::Copy(copy)] };
+        let base = Union::new(Vec::new())?;
+        let copies = [(tree, selection)];
+        self.write_layer(&FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled })
+    }
+
+    /// For each copy where from and what.
+    fn copies(&self, op: &FileOp, inputs: &[Made]) -> Result<Vec<(Tree, Selection)>, StepProblem> {
+        let mut copies = Vec::new();
+        for action in &op.actions {
+            let FileAction::Copy(copy) = action else { continue };
+            let tree = inputs[copy.from.0 as usize].tree().map_err(|error| StepProblem::from_error(&error))?;
+            let selection = select(copy, &tree).map_err(step_problem)?;
+            copies.push((tree, selection));
+        }
+        Ok(copies)
+    }
+
+    /// The top layer of the latest run of this step, whose files may be linked where nothing changed.
+    fn previous_layer(&self, id: VertexId) -> Result<Option<Layer>, StepProblem> {
+        let instruction = &self.vertex(id).meta.instruction;
+        let earlier =
+            self.store.records().lineage(&self.lineage_of(id), 16).map_err(|e| StepProblem::from_error(&e))?;
+        let same = |record: &&kiln_store::Record| {
+            record.inputs.iter().any(|input| input.name == super::inputs::INSTRUCTION && input.value == *instruction)
+        };
+        let Some(record) = earlier.iter().find(same) else { return Ok(None) };
+        let Some(layer) = record.layers.last() else { return Ok(None) };
+        self.store.layers().get(*layer).map_err(|error| StepProblem::from_error(&error))
+    }
+
+    fn known_in_contexts(&self, inputs: &[Made], node: &Node) -> Option<FileDigest> {
+        inputs.iter().find_map(|made| match made {
+            Made::Context(open) => known_digest(open, node),
+            Made::Rootfs(_) => None,
+        })
+    }
+
+    /// Remembers the digests of files that were copied, so that the next build need not read them.
+    fn remember(&self, inputs: &[Made], landed: &Landed) {
+        for made in inputs {
+            let Made::Context(open) = made else { continue };
+            for file in landed.files.iter().flat_map(|files| files.values()) {
+                open.digests.add(file.stamp, file.digest);
+            }
+        }
+    }
+
+    /// Makes a new layer known by its content if an earlier run of the operation could have made the same.
+    pub(super) fn interned(&self, id: VertexId, layer: Layer) -> Result<Layer, StepProblem> {
+        let op = crate::key::op_key(self.definition.op_digest(id));
+        let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
+        if !self.store.records().has_op(&op).map_err(problem)? {
+            return Ok(layer);
+        }
+        self.store.layers().content_id(&layer).map_err(problem)?;
+        self.store.layers().intern(layer).map_err(problem)
+    }
+}
+
+/// A file operation's failure in a user's words.
+pub(super) fn step_problem(error: FileError) -> StepProblem {
+    match error {
+        FileError::Cancelled => StepProblem::Cancelled,
+        other => StepProblem::from_error(&other),
+    }
+}
+
+/// The metadata of the root directory of a layer over `base`.
+pub(super) fn root_metadata(base: &Union) -> Metadata {
+    let default = Metadata::root_owned(0o755, Timestamp::now());
+    base.lookup("").map_or(default, |found| found.entry.metadata())
+}
+
+/// For each copy from a context the digest of the bytes that landed.
+fn context_digests(copies: &[(Tree, Selection)], landed: &Landed) -> Result<Vec<[u8; 32]>, StepProblem> {
+    let from_contexts = copies.iter().zip(&landed.files).filter(|((tree, _), _)| !tree.has_owners());
+    from_contexts
+        .map(|((tree, selection), files)| {
+            selection.digest(tree, |node| {
+                let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
+                let file = files.get(&node.path).ok_or_else(missing)?;
+                Ok(Counted { digest: file.digest, mode: file.mode })
+            })
+        })
+        .collect()
+}
+
+/// The files that were copied from contexts, with what they held.
+fn file_list(copies: &[(Tree, Selection)], landed: &Landed) -> Vec<CopiedFile> {
+    let mut list: Vec<_> = copies
+        .iter()
+        .zip(&landed.files)
+        .filter(|((tree, _), _)| !tree.has_owners())
+        .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.clone(), file.digest, file.mode)))
+        .collect();
+    list.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    list
+}

@@ -1,0 +1,251 @@
+//! What the solver asks about a single vertex: its key, whether its result is there, and to make it.
+//!
+//! Everything here is plain blocking code about one vertex at a time; in which order, how often and in which
+//! thread it runs is the solver's business.
+
+mod cache_mount;
+mod content;
+mod exec;
+mod file;
+mod identify;
+mod inputs;
+mod record;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_graph::{Definition, ImageSource, Op, SourceOp, Vertex, VertexId};
+use kiln_images::pull;
+use kiln_progress::{Sink, Task};
+use kiln_sandbox::{Cancellation, Sandbox, Tier};
+use kiln_solver::{Identity, Product};
+use kiln_store::{Key, Layer, LockGuard, Store, Union};
+
+use crate::client::Client;
+use crate::context::{Context, ContextDigests, Snapshot};
+use crate::error::StepProblem;
+use crate::explain::Explanation;
+use crate::file::Selection;
+use crate::request::Allowed;
+use crate::tree::Tree;
+
+pub(crate) use exec::StepOutput;
+
+/// What a vertex made. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Made {
+    /// A root file system, bottom first.
+    Rootfs(Arc<Vec<Layer>>),
+    /// A context; it is looked at by the steps that copy from it.
+    Context(Arc<OpenContext>),
+}
+
+/// A context that was walked.
+pub(crate) struct OpenContext {
+    pub(crate) context: Arc<dyn Context>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) digests: ContextDigests,
+}
+
+/// What a step selects from its sources, by input; found once, used for keys and for copying.
+pub(crate) type Selections = Arc<Vec<(Tree, Selection)>>;
+
+/// Everything that steps of one build share.
+pub(crate) struct Steps {
+    pub(crate) store: Store,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) tier: Tier,
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) registry: kiln_registry::Client,
+    pub(crate) definition: Definition,
+    pub(crate) allow: Allowed,
+    /// Names the build's directory of logs.
+    pub(crate) build_id: String,
+    /// Names the Dockerfile for explanations.
+    pub(crate) lineage: String,
+    pub(crate) progress: Sink,
+    pub(crate) contexts: Mutex<HashMap<String, Arc<OpenContext>>>,
+    pub(crate) input_recipes: Mutex<HashMap<VertexId, Vec<Key>>>,
+    pub(crate) context_selections: Mutex<HashMap<VertexId, Selections>>,
+    pub(crate) tasks: Mutex<HashMap<VertexId, Task>>,
+    pub(crate) explanations: Mutex<HashMap<VertexId, Explanation>>,
+    pub(crate) logs: Mutex<HashMap<VertexId, std::path::PathBuf>>,
+}
+
+/// Whether nobody waits for a step any more.
+pub(crate) type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+impl Steps {
+    pub(crate) fn vertex(&self, id: VertexId) -> &Vertex {
+        self.definition.vertex(id)
+    }
+
+    /// The context of that name, walked.
+    pub(crate) fn context(&self, name: &str) -> Result<Arc<OpenContext>, StepProblem> {
+        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = contexts.get(name) {
+            return Ok(Arc::clone(context));
+        }
+        let found = self.client.context(name).map_err(|error| StepProblem::from_error(&error))?;
+        let context = found.ok_or_else(|| StepProblem::Other(format!("there is no build context {name:?}")))?;
+        let digests = ContextDigests::open(&self.store, &*context);
+        let snapshot = context.snapshot().map_err(|error| StepProblem::from_error(&error))?;
+        let open = Arc::new(OpenContext { context, snapshot, digests });
+        contexts.insert(name.to_owned(), Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// The context that an input is, if it is one.
+    pub(crate) fn input_context(&self, input: VertexId) -> Result<Option<Arc<OpenContext>>, StepProblem> {
+        match &self.vertex(input).op {
+            Op::Source(SourceOp::Context(source)) => self.context(&source.name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The task that reports on a vertex.
+    pub(crate) fn task(&self, id: VertexId) -> Task {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || self.progress.task(self.vertex(id).meta.name.clone());
+        tasks.entry(id).or_insert_with(new).clone()
+    }
+
+    /// What a source makes, which needs no record.
+    pub(crate) fn immediate(&self, id: VertexId) -> Result<Option<Made>, StepProblem> {
+        match &self.vertex(id).op {
+            Op::Source(SourceOp::Context(source)) => Ok(Some(Made::Context(self.context(&source.name)?))),
+            Op::Source(SourceOp::Image(image)) => self.image_layers(image),
+            Op::Source(SourceOp::Http(_)) => Err(StepProblem::Unsupported("ADD of a URL".into())),
+            Op::Source(SourceOp::Git(_)) => Err(StepProblem::Unsupported("ADD of a git repository".into())),
+            Op::Exec(_) | Op::File(_) | Op::Merge | Op::Diff => Ok(None),
+        }
+    }
+
+    /// The layers of an image, if the store holds all of them.
+    fn image_layers(&self, image: &ImageSource) -> Result<Option<Made>, StepProblem> {
+        let mut layers = Vec::with_capacity(image.diff_ids.len());
+        for diff_id in &image.diff_ids {
+            match self.store.layers().by_diff_id(diff_id).map_err(|error| StepProblem::from_error(&error))? {
+                Some(layer) => layers.push(layer),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Made::Rootfs(Arc::new(layers))))
+    }
+
+    /// The layers of an image; those that are missing are downloaded.
+    pub(crate) async fn pull_layers(&self, image: &ImageSource, task: &Task) -> Result<Vec<Layer>, StepProblem> {
+        let manifest = image.manifest.as_ref().map(ToString::to_string);
+        let found = manifest.map(|manifest| self.store.images().resolve(&manifest)).transpose();
+        let known = found.map_err(|error| StepProblem::from_error(&error))?.flatten();
+        let gone =
+            || StepProblem::Other(format!("layers of {} are gone; pull or load it again", image.reference.familiar()));
+        let known = known.ok_or_else(gone)?;
+        let pulled = pull::layers(&self.store, &self.registry, &image.reference, &known, task).await;
+        pulled.map_err(|error| StepProblem::from_error(&error))
+    }
+
+    /// Stacks or splits root file systems: nothing runs and nothing is recorded.
+    fn rearranged(
+        &self,
+        id: VertexId,
+        identity: &Identity<Key>,
+        layers: Vec<Layer>,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let recipe = identity.recipe().copied();
+        let missing = || StepProblem::Other(format!("{} has no key", self.vertex(id).meta.name));
+        Ok(Product { recipe: recipe.ok_or_else(missing)?, output: Made::Rootfs(Arc::new(layers)), anew: false })
+    }
+
+    /// Runs a step, and records what it made. The caller holds the step's lock.
+    pub(crate) fn execute(
+        &self,
+        id: VertexId,
+        identity: &Identity<Key>,
+        inputs: &[Made],
+        lock: &LockGuard,
+        cancellation: &Cancellation,
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let cancelled = || cancellation.is_cancelled();
+        match &self.vertex(id).op {
+            Op::File(op) => self.execute_file(id, op, inputs, &cancelled),
+            Op::Exec(op) => self.execute_process(id, op, inputs, lock, cancellation),
+            Op::Merge => {
+                let layers = inputs.iter().flat_map(|made| made.layers().to_vec()).collect();
+                self.rearranged(id, identity, layers)
+            }
+            Op::Diff => {
+                let below = inputs.first().map_or(0, |made| made.layers().len());
+                let layers = inputs.get(1).and_then(|made| made.layers().get(below..)).unwrap_or_default();
+                self.rearranged(id, identity, layers.to_vec())
+            }
+            Op::Source(_) => Err(StepProblem::Other("a source cannot be executed".into())),
+        }
+    }
+
+    /// Opens the log of a step.
+    pub(crate) fn step_output(&self, id: VertexId) -> Result<StepOutput, StepProblem> {
+        let log = self.store.logs().create(&self.build_id, &self.vertex(id).meta.name);
+        let log = log.map_err(|error| StepProblem::from_error(&error))?;
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, log.path().to_owned());
+        Ok(StepOutput { task: self.task(id), log })
+    }
+
+    /// Saves what was learnt about the contexts' files.
+    pub(crate) fn save_digests(&self) -> Result<(), kiln_store::Error> {
+        let contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.values().try_for_each(|open| open.digests.save(&open.snapshot))
+    }
+}
+
+impl Made {
+    /// The layers of a root file system, bottom first; none for a context.
+    pub(crate) fn layers(&self) -> &[Layer] {
+        match self {
+            Made::Rootfs(layers) => layers,
+            Made::Context(_) => &[],
+        }
+    }
+
+    /// The files of it.
+    pub(crate) fn tree(&self) -> Result<Tree, kiln_store::Error> {
+        match self {
+            Made::Rootfs(layers) => Ok(Tree::Rootfs(Union::new(layers.to_vec())?)),
+            Made::Context(open) => Ok(open.tree()),
+        }
+    }
+}
+
+impl OpenContext {
+    /// The files of it.
+    pub(crate) fn tree(&self) -> Tree {
+        Tree::Context(Arc::clone(&self.context), Arc::clone(&self.snapshot))
+    }
+}
+
+impl PartialEq for Made {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Made::Rootfs(a), Made::Rootfs(b)) => a.iter().map(Layer::id).eq(b.iter().map(Layer::id)),
+            (Made::Context(a), Made::Context(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Made::Rootfs(layers) => f.debug_list().entries(layers.iter().map(Layer::id)).finish(),
+            Made::Context(open) => write!(f, "context {}", open.context.identity()),
+        }
+    }
+}
+
+/// Names of variables whose values no record and no message shows.
+pub(crate) fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "APIKEY", "ACCESS_KEY"]
+        .iter()
+        .any(|word| name.contains(word))
+}

@@ -1,0 +1,128 @@
+//! Records: reading and writing what a completed step made, under which keys, from what.
+
+use std::sync::{Arc, PoisonError};
+
+use kiln_graph::VertexId;
+use kiln_solver::Product;
+use kiln_store::{Input, Key, Layer, LayerId, NewRecord, Record};
+use serde::{Deserialize, Serialize};
+
+use super::inputs::CopiedFile;
+use super::{Made, Steps};
+use crate::error::StepProblem;
+use crate::explain::{EarlierRun, Explanation, explain};
+use crate::key::op_key;
+
+/// How many earlier runs of a step are compared for an explanation.
+const EARLIER_RUNS: usize = 32;
+
+/// What a record keeps beside its layers: what the step worked on, so that a content key can be had later.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Effects {
+    /// For each input the layers of its root file system, bottom first; empty for a context.
+    pub(super) inputs: Vec<Vec<LayerId>>,
+    /// What was selected from contexts, in order.
+    pub(super) contexts: Vec<[u8; 32]>,
+    /// Which context it was, to prefer builds of the same place in explanations.
+    pub(super) place: String,
+}
+
+impl Effects {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Steps {
+    /// The result recorded under a recipe key, if all of it is there.
+    pub(crate) fn probe(&self, id: VertexId, recipe: &Key) -> Result<Option<Made>, StepProblem> {
+        if let Some(made) = self.immediate(id)? {
+            return Ok(Some(made));
+        }
+        let found = self.store.records().find(recipe).map_err(|error| StepProblem::from_error(&error))?;
+        found.map_or(Ok(None), |record| self.made_by(&record))
+    }
+
+    /// The root file system that a record stands for; `None` if a layer is gone.
+    pub(super) fn made_by(&self, record: &Record) -> Result<Option<Made>, StepProblem> {
+        let mut layers = Vec::with_capacity(record.layers.len());
+        for id in &record.layers {
+            match self.store.layers().get(*id).map_err(|error| StepProblem::from_error(&error))? {
+                Some(layer) => layers.push(layer),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Made::Rootfs(Arc::new(layers))))
+    }
+
+    /// Writes down what a step made, under the key of the bytes that it took from contexts (`contexts`).
+    pub(super) fn record(
+        &self,
+        id: VertexId,
+        inputs: &[Made],
+        contexts: Vec<[u8; 32]>,
+        made: Vec<Layer>,
+        files: &[CopiedFile],
+    ) -> Result<Product<Key, Made>, StepProblem> {
+        let recipe = self.recipe_of_landed(id, &contexts)?;
+        let named = self.named_inputs(id, files);
+        let effects = Effects {
+            inputs: inputs.iter().map(|made| made.layers().iter().map(Layer::id).collect()).collect(),
+            contexts,
+            place: self.place(inputs),
+        };
+        self.explain(id, &named, &effects.place)?;
+        let effects = serde_json::to_string(&effects).map_err(|error| StepProblem::from_error(&error))?;
+        let record = NewRecord {
+            op: op_key(self.definition.op_digest(id)),
+            lineage: self.lineage_of(id),
+            layers: made.iter().map(Layer::id).collect(),
+            inputs: named,
+            effects,
+        };
+        let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
+        let known = self.store.records().find(&recipe).map_err(problem)?;
+        let anew = known.is_none_or(|known| known.layers != record.layers);
+        self.store.records().insert(&record, &[recipe]).map_err(problem)?;
+        Ok(Product { recipe, output: Made::Rootfs(Arc::new(made)), anew })
+    }
+
+    /// Keeps why the step ran. Call it before its own record is written.
+    fn explain(&self, id: VertexId, named: &[Input], place: &str) -> Result<(), StepProblem> {
+        let explanation = if self.vertex(id).meta.ignore_cache {
+            Explanation::CacheRefused
+        } else {
+            let lineage = self.lineage_of(id);
+            let earlier =
+                self.store.records().lineage(&lineage, EARLIER_RUNS).map_err(|e| StepProblem::from_error(&e))?;
+            let run = |record: Record| EarlierRun {
+                place: Effects::parse(&record.effects).map(|effects| effects.place).unwrap_or_default(),
+                inputs: record.inputs,
+            };
+            explain(named, place, &earlier.into_iter().map(run).collect::<Vec<_>>())
+        };
+        self.explained(id, explanation);
+        Ok(())
+    }
+
+    /// Keeps why a step ran or did not.
+    pub(crate) fn explained(&self, id: VertexId, explanation: Explanation) {
+        self.explanations.lock().unwrap_or_else(PoisonError::into_inner).insert(id, explanation);
+    }
+
+    /// Which context the step looks at, if any.
+    pub(super) fn place(&self, inputs: &[Made]) -> String {
+        let first = inputs.iter().find_map(|made| match made {
+            Made::Context(open) => Some(open.context.identity().to_owned()),
+            Made::Rootfs(_) => None,
+        });
+        first.unwrap_or_default()
+    }
+
+    /// Groups the runs of one step over time: the Dockerfile, the stage, the kind of operation.
+    pub(super) fn lineage_of(&self, id: VertexId) -> String {
+        let vertex = self.vertex(id);
+        let kind = vertex.meta.instruction.split_whitespace().next().unwrap_or("step").to_ascii_uppercase();
+        format!("{}\n{}\n{kind}", self.lineage, vertex.meta.stage)
+    }
+}
