@@ -112,12 +112,14 @@ fn start_first(
 ) -> Result<(First, Vec<OwnedFd>), StartError> {
     let (report, theirs) =
         UnixStream::pair().map_err(|error| StartError::system("cannot make a socket pair", error))?;
+    let sources = setup::mounts::open_sources(&plan, &descriptors)?;
     let forked = sys::fork_into(namespace_flags(&plan))
         .map_err(|error| StartError::system("cannot make the container's namespaces", error))?;
     match forked {
         Fork::Child => {
             drop(report);
-            setup::run(&plan, descriptors, group, theirs)
+            let inherited = setup::Inherited { descriptors: &descriptors, sources, group };
+            setup::run(&plan, inherited, theirs)
         }
         // The streams are the container's alone, so that their readers see its end: everything
         // that the plan names is closed here, what it does not name is held.

@@ -4,7 +4,7 @@ mod command;
 mod devices;
 mod identity;
 mod init;
-mod mounts;
+pub(crate) mod mounts;
 mod rootfs;
 mod terminal;
 
@@ -20,18 +20,27 @@ use crate::mount_points::MountPoints;
 use crate::plan::{FromContainer, MadeMountPoint, Network, Plan};
 use crate::sys;
 
+/// What the helper prepared for the container.
+pub(crate) struct Inherited<'a> {
+    /// Those that the plan names by index.
+    pub(crate) descriptors: &'a [OwnedFd],
+    /// From [`mounts::open_sources`].
+    pub(crate) sources: Vec<Option<OwnedFd>>,
+    pub(crate) group: Option<&'a Group>,
+}
+
 /// Sets the container up and becomes its command. Errors are reported over `report`, whose end
 /// without an error says that the command runs.
-pub(crate) fn run(plan: &Plan, descriptors: Vec<OwnedFd>, group: Option<&Group>, report: UnixStream) -> ! {
+pub(crate) fn run(plan: &Plan, inherited: Inherited<'_>, report: UnixStream) -> ! {
     let mut made = Vec::new();
-    let result = prepare(plan, &descriptors, group, &mut made);
+    let result = prepare(plan, &inherited, &mut made);
     let error = match result {
         Err(error) => error,
         Ok(prepared) => {
             let ready = FromContainer::Ready { notes: prepared.notes.clone(), made: std::mem::take(&mut made) };
             let master = prepared.terminal.as_ref().map(|pair| pair.master.as_fd());
             match channel::send(&report, &ready, master.as_slice()) {
-                Ok(()) => finish(plan, &descriptors, prepared),
+                Ok(()) => finish(plan, inherited.descriptors, prepared),
                 Err(_) => std::process::exit(125),
             }
         }
@@ -47,23 +56,17 @@ struct Prepared {
     notes: Vec<String>,
 }
 
-fn prepare(
-    plan: &Plan,
-    descriptors: &[OwnedFd],
-    group: Option<&Group>,
-    made: &mut Vec<MadeMountPoint>,
-) -> Result<Prepared, StartError> {
+fn prepare(plan: &Plan, inherited: &Inherited<'_>, made: &mut Vec<MadeMountPoint>) -> Result<Prepared, StartError> {
     die_with_helper()?;
     let mut notes = Vec::new();
-    join_group(plan, group)?;
+    join_group(plan, inherited.group)?;
     name_and_network(plan)?;
     identity::adjust_oom_score(&plan.process, &mut notes);
     rustix::process::umask(rustix::fs::Mode::empty());
-    let sources = mounts::open_sources(plan, descriptors)?;
     let root = rootfs::mount(plan)?;
     let mut points = MountPoints::beneath(root.as_fd(), made)
         .map_err(|errno| StartError::system("cannot look at the rootfs", errno))?;
-    mounts::mount_all(plan, sources, &mut points)?;
+    mounts::mount_all(plan, &inherited.sources, &mut points)?;
     devices::make_all(plan, &mut points)?;
     mounts::hide(plan, &points)?;
     let terminal = terminal::open(&plan.stdio, &mut points)?;

@@ -16,9 +16,9 @@ use crate::mount_points::MountPoints;
 use crate::plan::{Mount, Network, Plan, Source};
 use crate::sys;
 
-/// Clones the sources of all bind mounts before anything is mounted over their paths; in the
-/// order of the plan's mounts, `None` for file systems.
-pub(super) fn open_sources(plan: &Plan, descriptors: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, StartError> {
+/// Clones the sources of all bind mounts, in the order of the plan's mounts; `None` for file
+/// systems. In the helper: a descriptor's mount can only be cloned in its own mount namespace.
+pub(crate) fn open_sources(plan: &Plan, descriptors: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, StartError> {
     plan.mounts
         .iter()
         .map(|mount| {
@@ -63,18 +63,18 @@ pub(super) fn clone<P: rustix::path::Arg>(
 /// Makes all mounts of the plan in order.
 pub(super) fn mount_all(
     plan: &Plan,
-    sources: Vec<Option<OwnedFd>>,
+    sources: &[Option<OwnedFd>],
     points: &mut MountPoints<'_>,
 ) -> Result<(), StartError> {
     for (mount, source) in plan.mounts.iter().zip(sources) {
         let source = match (&mount.source, source) {
             (_, Some(source)) => source,
             (Source::FileSystem { kind, options }, None) => {
-                new_file_system(kind, options, plan).map_err(|(errno, kernel)| failed(mount, errno, kernel))?
+                &new_file_system(kind, options, plan).map_err(|(errno, kernel)| failed(mount, errno, kernel))?
             }
             (_, None) => return Err(failed(mount, Errno::BADF, String::new())),
         };
-        place(mount, &source, points).map_err(|error| {
+        place(mount, source, points).map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             failed(mount, errno, String::new())
         })?;

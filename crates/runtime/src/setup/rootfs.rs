@@ -73,28 +73,45 @@ impl Overlay<'_> {
     fn mount(&self) -> Result<OwnedFd, StartError> {
         let context =
             fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| self.failed(errno, String::new()))?;
-        let created = match self.configure(&context) {
-            Ok(()) => fsconfig_create(&context),
+        // Has to stay open until the overlay is made: the mount goes with its descriptor.
+        let empty = self.empty_lower().map_err(|errno| self.failed(errno, String::new()))?;
+        match self.configure(&context, empty.as_ref()) {
+            Ok(()) => {}
             // An older kernel, or a path longer than this interface takes.
-            Err(Errno::INVAL | Errno::NAMETOOLONG) => return self.mount_by_options(),
-            Err(errno) => return Err(self.failed(errno, kernel_message(&context))),
-        };
-        created.map_err(|errno| self.failed(errno, kernel_message(&context)))?;
+            Err((Errno::INVAL | Errno::NAMETOOLONG, _)) if !self.lowers.is_empty() => {
+                return self.mount_by_options();
+            }
+            Err((errno, said)) => return Err(self.failed(errno, said)),
+        }
+        fsconfig_create(&context).map_err(|errno| self.failed(errno, kernel_message(&context)))?;
         let flags = FsMountFlags::FSMOUNT_CLOEXEC;
         fsmount(&context, flags, MountAttrFlags::empty())
             .and_then(|mount| attach(&mount, self.upper).map(|()| mount))
             .map_err(|errno| self.failed(errno, String::new()))
     }
 
-    fn configure(&self, context: &OwnedFd) -> rustix::io::Result<()> {
-        if self.lowers.is_empty() {
-            fsconfig_set_fd(context, c"lowerdir+", empty_directory()?)?;
+    /// Overlayfs wants at least one lower directory.
+    fn empty_lower(&self) -> rustix::io::Result<Option<OwnedFd>> {
+        if self.lowers.is_empty() { empty_directory().map(Some) } else { Ok(None) }
+    }
+
+    /// An error comes with what was being set, or with the kernel's own words.
+    fn configure(&self, context: &OwnedFd, empty: Option<&OwnedFd>) -> Result<(), (Errno, String)> {
+        if let Some(empty) = empty {
+            fsconfig_set_fd(context, c"lowerdir+", empty).map_err(|errno| (errno, kernel_message(context)))?;
         }
-        for lower in self.lowers {
-            set_path(context, "lowerdir+", lower)?;
+        let lowers = self.lowers.iter().map(|lower| ("lowerdir+", lower.as_path()));
+        for (key, path) in lowers.chain([("upperdir", self.upper), ("workdir", self.work)]) {
+            set_path(context, key, path).map_err(|errno| {
+                let said = kernel_message(context);
+                let path = path.display();
+                (errno, if said.is_empty() { format!("{key} {path}") } else { format!("{path}: {said}") })
+            })?;
         }
-        set_path(context, "upperdir", self.upper)?;
-        set_path(context, "workdir", self.work)?;
+        self.configure_features(context).map_err(|errno| (errno, kernel_message(context)))
+    }
+
+    fn configure_features(&self, context: &OwnedFd) -> rustix::io::Result<()> {
         for (name, value) in OPTIONS {
             fsconfig_set_string(context, name, value)?;
         }
@@ -173,7 +190,6 @@ fn set_path(context: &OwnedFd, key: &str, path: &Path) -> rustix::io::Result<()>
     fsconfig_set_fd(context, key, open(path, flags, Mode::empty())?)
 }
 
-/// Overlayfs wants at least one lower directory.
 fn empty_directory() -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
