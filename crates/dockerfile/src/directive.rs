@@ -1,5 +1,7 @@
 //! Parser directives: the `# syntax=`, `# escape=` and `# check=` comments at the very top.
-//! Does not know what a syntax image or a check is.
+//! Does not know what a check is.
+
+use kiln_oci::Reference;
 
 use crate::error::ParseProblem;
 
@@ -12,6 +14,19 @@ pub struct Directives {
     pub check: Option<String>,
     /// The escape character: `\` unless `# escape=` says a backtick.
     pub escape: char,
+}
+
+impl Directives {
+    /// The frontend that `# syntax=` asks for when it is not the Dockerfile syntax of this crate. Any tag of
+    /// `docker/dockerfile` and `docker/dockerfile-upstream` is.
+    pub fn foreign_frontend(&self) -> Option<&str> {
+        let image = self.syntax.as_deref()?.split_whitespace().next()?;
+        let known = image.parse::<Reference>().is_ok_and(|reference| {
+            reference.domain() == "docker.io"
+                && matches!(reference.path(), "docker/dockerfile" | "docker/dockerfile-upstream")
+        });
+        (!known).then_some(image)
+    }
 }
 
 impl Default for Directives {
@@ -72,4 +87,25 @@ fn split(line: &str) -> Option<(&str, &str)> {
     let starts_with_letter = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric());
     (starts_with_letter && plain && !value.is_empty()).then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_frontends_are_foreign() {
+        let foreign = |syntax: &str| {
+            let directives = Directives { syntax: Some(syntax.to_owned()), ..Directives::default() };
+            directives.foreign_frontend().map(str::to_owned)
+        };
+        assert_eq!(foreign("docker/dockerfile:1.7-labs"), None);
+        assert_eq!(foreign("docker.io/docker/dockerfile-upstream:master"), None);
+        assert_eq!(
+            foreign("docker/dockerfile@sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+            None
+        );
+        assert_eq!(foreign("ghcr.io/x/frontend:2").as_deref(), Some("ghcr.io/x/frontend:2"));
+        assert_eq!(Directives::default().foreign_frontend(), None);
+    }
 }

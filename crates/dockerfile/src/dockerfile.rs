@@ -1,7 +1,7 @@
 //! A whole Dockerfile: directives, global ARGs and stages.
 
 use crate::directive::Directives;
-use crate::error::{Error, InstructionProblem};
+use crate::error::{Error, InstructionProblem, Problem};
 use crate::instruction::{Argument, Instruction, Located};
 use crate::interpret;
 use crate::reader::{self, Node, Warning};
@@ -54,17 +54,32 @@ impl Dockerfile {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn parse(text: &str) -> Result<Dockerfile, Error> {
-        let lines = reader::read(text)?;
+        Dockerfile::parse_all(text).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Parses `text` and goes on after a wrong instruction.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text; at least one. Lines that cannot be read at all
+    /// (a heredoc without end, say) end the search.
+    pub fn parse_all(text: &str) -> Result<Dockerfile, Vec<Error>> {
+        let lines = reader::read(text).map_err(|error| vec![error])?;
         let mut dockerfile = Dockerfile {
             directives: lines.directives,
             global_arguments: Vec::new(),
             stages: Vec::new(),
             warnings: lines.warnings,
         };
+        let mut errors: Vec<Error> = Vec::new();
         for node in &lines.nodes {
-            dockerfile.push(node)?;
+            match dockerfile.push(node) {
+                // What follows a wrong FROM is not to blame.
+                Err(error) if is_no_stage(&error) && !errors.is_empty() => {}
+                Err(error) => errors.push(error),
+                Ok(()) => {}
+            }
         }
-        Ok(dockerfile)
+        if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }
     }
 
     /// Parses bytes; what is not UTF-8 becomes U+FFFD, which matters only outside of comments.
@@ -115,6 +130,10 @@ pub fn parse_trigger(text: &str) -> Result<Located, Error> {
     }
 }
 
+fn is_no_stage(error: &Error) -> bool {
+    error.problem == Problem::Instruction(InstructionProblem::NoStage)
+}
+
 fn stage(node: &Node) -> Result<Stage, Error> {
     let from = interpret::from(node)?;
     let documentation = from.name.as_ref().and_then(|name| {
@@ -130,4 +149,39 @@ fn stage(node: &Node) -> Result<Stage, Error> {
         text: node.text.clone(),
         instructions: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        Dockerfile::parse_all(text).unwrap_err().iter().map(Error::to_string).collect()
+    }
+
+    #[test]
+    fn all_wrong_instructions_are_reported() {
+        assert_eq!(
+            messages("FROM a\nFRM b\nCOPY --frm=x a b\nUSER\n"),
+            [
+                "dockerfile parse error on line 2: unknown instruction: FRM (did you mean FROM?)",
+                "dockerfile parse error on line 3: unknown flag: --frm (did you mean from?)",
+                "dockerfile parse error on line 4: USER requires exactly one argument",
+            ]
+        );
+    }
+
+    #[test]
+    fn instructions_after_a_wrong_from_are_not_blamed() {
+        assert_eq!(
+            messages("FROM a b\nRUN x\n"),
+            ["dockerfile parse error on line 1: FROM requires either one or three arguments"]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_tolerated() {
+        let dockerfile = Dockerfile::parse_bytes(b"# caf\xe9\nFROM a\nRUN echo \xff\n").unwrap();
+        assert_eq!(dockerfile.stages[0].instructions.len(), 1);
+    }
 }

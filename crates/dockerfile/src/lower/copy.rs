@@ -105,33 +105,29 @@ impl Lowering<'_> {
         inputs: &mut Inputs,
     ) -> Result<Vec<FileAction>, Error> {
         let mut actions = Vec::new();
-        let mut paths = Vec::new();
-        for source in sources {
+        let mut rest = sources;
+        while let Some(source) = rest.first() {
             let kind = if common.add { source_kind::of(source) } else { SourceKind::Path };
-            match kind {
-                SourceKind::Path => paths.push(clean_source(source, common.parents)),
+            let taken = match kind {
+                SourceKind::Path => {
+                    let is_path = |source: &&String| !common.add || source_kind::of(source) == SourceKind::Path;
+                    let paths: Vec<&String> = rest.iter().take_while(is_path).collect();
+                    actions.push(self.copy_paths(state, place, copy, common, &paths, inputs)?);
+                    paths.len()
+                }
                 SourceKind::Http => {
                     let (vertex, name) = self.download(state, place, common, source)?;
                     actions.push(downloaded(common, inputs.add(vertex), &name));
+                    1
                 }
                 SourceKind::Git(url) => {
                     let vertex = self.repository(state, place, common, url)?;
-                    actions.push(FileAction::Copy(self.plain_copy(
-                        common,
-                        inputs.add(vertex),
-                        vec!["/".to_owned()],
-                        Unpack::Never,
-                    )));
+                    let tree = vec!["/".to_owned()];
+                    actions.push(FileAction::Copy(plain_copy(common, inputs.add(vertex), tree, Unpack::Never)));
+                    1
                 }
-            }
-        }
-        if !paths.is_empty() {
-            let from = match copy.from.as_deref() {
-                Some(from) => self.origin_named(state, place, from)?,
-                None => self.context(MAIN_CONTEXT, &state.platform)?,
             };
-            let unpack = if common.add && common.unpack != Some(false) { Unpack::Detect } else { Unpack::Never };
-            actions.push(FileAction::Copy(self.plain_copy(common, inputs.add(from), paths, unpack)));
+            rest = &rest[taken..];
         }
         for heredoc in &copy.heredocs {
             actions.push(FileAction::WriteFile(self.written(state, place, common, heredoc)?));
@@ -139,18 +135,23 @@ impl Lowering<'_> {
         Ok(actions)
     }
 
-    fn plain_copy(&self, common: &Common, from: InputIndex, sources: Vec<String>, unpack: Unpack) -> GraphCopy {
-        GraphCopy {
-            from,
-            sources,
-            destination: common.target.clone(),
-            into_directory: common.into_directory,
-            owner: common.owner.clone(),
-            chmod: common.chmod.clone(),
-            parents: common.parents,
-            exclude: common.exclude.clone(),
-            unpack,
-        }
+    /// Paths of the context, a stage or an image.
+    fn copy_paths(
+        &mut self,
+        state: &State,
+        place: &Place<'_>,
+        copy: &Copy,
+        common: &Common,
+        paths: &[&String],
+        inputs: &mut Inputs,
+    ) -> Result<FileAction, Error> {
+        let from = match copy.from.as_deref() {
+            Some(from) => self.origin_named(state, place, from)?,
+            None => self.context(MAIN_CONTEXT, &state.platform)?,
+        };
+        let paths = paths.iter().map(|path| clean_source(path, common.parents)).collect();
+        let unpack = if common.add && common.unpack != Some(false) { Unpack::Detect } else { Unpack::Never };
+        Ok(FileAction::Copy(plain_copy(common, inputs.add(from), paths, unpack)))
     }
 
     fn written(
@@ -235,6 +236,20 @@ impl Lowering<'_> {
     }
 }
 
+fn plain_copy(common: &Common, from: InputIndex, sources: Vec<String>, unpack: Unpack) -> GraphCopy {
+    GraphCopy {
+        from,
+        sources,
+        destination: common.target.clone(),
+        into_directory: common.into_directory,
+        owner: common.owner.clone(),
+        chmod: common.chmod.clone(),
+        parents: common.parents,
+        exclude: common.exclude.clone(),
+        unpack,
+    }
+}
+
 fn downloaded(common: &Common, from: InputIndex, name: &str) -> FileAction {
     FileAction::Copy(GraphCopy {
         from,
@@ -267,6 +282,9 @@ fn history_text(copy: &Copy, common: &Common, sources: &[String]) -> String {
         text.push(' ');
         text.push_str(word);
     };
+    if common.parents {
+        push("--parents");
+    }
     if let Some(owner) = &common.owner {
         push(&format!("--chown={owner}"));
     }
