@@ -6,6 +6,9 @@ mod solver;
 mod state;
 mod world;
 
+#[cfg(test)]
+mod driven;
+
 pub use graph::{Cache, Graph, GraphError, NodeId, Vertex};
 pub use protocol::{
     Action, Done, Event, Found, How, Identity, JobId, Lookup, Policy, Product, RequestId, Settled, Ticket,
@@ -13,4 +16,4 @@ pub use protocol::{
 pub use solver::{DEFAULT_SLOTS, Failure, IntoVertices, Job, SolveError, Solver};
 pub use state::State;
 pub use tokio_util::sync::CancellationToken;
-pub use world::{Execution, World};
+pub use world::{Ending, Execution, Match, World};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::graph::{Graph, GraphError, NodeId};
 use crate::protocol::{Action, Done, Event, Found, JobId, Lookup, Policy, RequestId, Settled, Ticket};
 use crate::state::State;
-use crate::world::{Execution, World};
+use crate::world::{Ending, Execution, Match, World};
 
 /// How many vertices execute at once unless asked otherwise.
 pub const DEFAULT_SLOTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -313,7 +313,8 @@ impl<W: World> Drive<W> {
             }
             Action::Report { job, node, settled } => {
                 if let Some(world) = self.worlds.get(&job) {
-                    world.settled(node, &settled);
+                    // A display that panics must not end every build.
+                    let _ = catch_unwind(AssertUnwindSafe(|| world.settled(node, &settled)));
                 }
             }
             Action::Answer { job, request, targets, failures } => {
@@ -358,7 +359,7 @@ async fn look_up<W: World>(
     node: NodeId,
     lookup: Lookup<W::Key, W::Output>,
     cancel: CancellationToken,
-) -> Result<Option<Found<W::Key, W::Output>>, W::Error> {
+) -> Match<W> {
     match lookup {
         Lookup::Recipe(recipe) => {
             let found = world.probe(node, recipe.clone(), cancel).await?;
@@ -382,10 +383,7 @@ async fn attempt<T, E: Error>(doing: impl Future<Output = Result<T, E>>) -> Resu
     }
 }
 
-fn solved<W: World>(
-    targets: Vec<(NodeId, Settled<W::Key, W::Output, Failure<W::Error>>)>,
-    failures: Vec<(NodeId, Failure<W::Error>)>,
-) -> Solved<W> {
+fn solved<W: World>(targets: Vec<(NodeId, Ending<W>)>, failures: Vec<(NodeId, Failure<W::Error>)>) -> Solved<W> {
     let mut results = Vec::with_capacity(targets.len());
     for (_, settled) in targets {
         match settled {

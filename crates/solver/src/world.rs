@@ -22,12 +22,18 @@ pub struct Execution<K, O, L> {
     pub lock: Arc<L>,
 }
 
+/// What a look-up by content answers.
+pub type Match<W> = Result<Option<Found<<W as World>::Key, <W as World>::Output>>, <W as World>::Error>;
+
+/// How a vertex of a world's graph ended.
+pub type Ending<W> = Settled<<W as World>::Key, <W as World>::Output, Failure<<W as World>::Error>>;
+
 /// Does what the scheduler decides, for one job. All jobs of a solver use the same type; a vertex
 /// that two jobs share is done by the world of one of them.
 ///
 /// Every method may run at the same time as every other. An error fails the vertex; a panic does
 /// too. When `cancel` fires, return soon, with anything: nobody waits for the result any more.
-pub trait World: Send + Sync + 'static {
+pub trait World: Sized + Send + Sync + 'static {
     /// Recipe and lock keys.
     type Key: Clone + Ord + std::fmt::Debug + Send + Sync + 'static;
     /// The result of a vertex. Equal results are interchangeable as inputs.
@@ -61,7 +67,7 @@ pub trait World: Send + Sync + 'static {
         identity: Identity<Self::Key>,
         inputs: Vec<Self::Output>,
         cancel: CancellationToken,
-    ) -> impl Future<Output = Result<Option<Found<Self::Key, Self::Output>>, Self::Error>> + Send;
+    ) -> impl Future<Output = Match<Self>> + Send;
 
     /// Waits for the lock of `key` against other processes.
     fn lock(
@@ -79,7 +85,7 @@ pub trait World: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Product<Self::Key, Self::Output>, Self::Error>> + Send;
 
     /// Learns how a vertex ended, for progress; called once per vertex, must not block.
-    fn settled(&self, node: NodeId, settled: &Settled<Self::Key, Self::Output, Failure<Self::Error>>) {
+    fn settled(&self, node: NodeId, settled: &Ending<Self>) {
         let _ = (node, settled);
     }
 }
