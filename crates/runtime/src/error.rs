@@ -62,7 +62,7 @@ pub enum StartError {
         /// EACCES, EISDIR, ENOEXEC, …
         errno: Errno,
     },
-    /// The working directory cannot be made or entered (exit code 127, as docker).
+    /// The working directory cannot be made or entered (exit code 125).
     #[error("cannot enter the working directory {}: {errno}", path.display())]
     WorkingDirectory {
         /// The directory, as the container sees it.
@@ -120,7 +120,7 @@ impl StartError {
     /// 125 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::NotFound { .. } | StartError::WorkingDirectory { .. } => 127,
+            StartError::NotFound { .. } => 127,
             StartError::NotExecutable { .. } => 126,
             _ => 125,
         }

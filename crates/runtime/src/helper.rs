@@ -50,6 +50,9 @@ fn control_socket(socket: OwnedFd) -> std::io::Result<UnixStream> {
 fn run(control: &UnixStream) -> i32 {
     let caller = rustix::process::getppid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let _ = rustix::process::chdir("/");
+    // Ctrl-C and the like are for the caller, which decides; this process must outlive it.
+    let _ = rustix::process::setsid();
+    sys::set_blocked_signals(true);
     let Ok(Some((plan, descriptors))) = channel::receive::<Plan>(control) else {
         return 125;
     };

@@ -40,7 +40,7 @@ pub(crate) fn run(plan: &Plan, inherited: Inherited<'_>, report: UnixStream) -> 
             let ready = FromContainer::Ready { notes: prepared.notes.clone(), made: std::mem::take(&mut made) };
             let master = prepared.terminal.as_ref().map(|pair| pair.master.as_fd());
             match channel::send(&report, &ready, master.as_slice()) {
-                Ok(()) => finish(plan, inherited.descriptors, prepared),
+                Ok(()) => finish(plan, inherited.descriptors, prepared, &report),
                 Err(_) => std::process::exit(125),
             }
         }
@@ -79,7 +79,7 @@ fn prepare(plan: &Plan, inherited: &Inherited<'_>, made: &mut Vec<MadeMountPoint
 }
 
 /// Returns only with an error.
-fn finish(plan: &Plan, descriptors: &[OwnedFd], prepared: Prepared) -> StartError {
+fn finish(plan: &Plan, descriptors: &[OwnedFd], prepared: Prepared, report: &UnixStream) -> StartError {
     let become_command = || {
         if plan.init {
             init::split(plan, &prepared.filter)?;
@@ -88,8 +88,9 @@ fn finish(plan: &Plan, descriptors: &[OwnedFd], prepared: Prepared) -> StartErro
         identity::limit_resources(&plan.process.limits)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(plan.process.umask));
         identity::assume(plan, &prepared.filter)?;
-        // A change of identity has cancelled it.
+        // A change of identity has cancelled it; the helper may have died meanwhile.
         die_with_helper()?;
+        exit_without_helper(report);
         sys::close_on_exec_from(3).map_err(|error| StartError::system("cannot close descriptors", error))?;
         sys::reset_signals();
         Ok(command::execute(&plan.process))
@@ -101,6 +102,16 @@ fn finish(plan: &Plan, descriptors: &[OwnedFd], prepared: Prepared) -> StartErro
 fn die_with_helper() -> Result<(), StartError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| StartError::system("cannot tie the container to its helper", errno))
+}
+
+/// Ends this process if nobody listens at the other side any more.
+fn exit_without_helper(report: &UnixStream) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut watched = [PollFd::new(report, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut watched, Some(&now)) != Ok(0) {
+        std::process::exit(125);
+    }
 }
 
 fn join_group(plan: &Plan, group: Option<&Group>) -> Result<(), StartError> {

@@ -24,6 +24,8 @@ pub(crate) const CASES: &[Case] = &[
     ("memory_is_limited_or_said_not_to_be", memory_is_limited_or_said_not_to_be),
     ("too_many_layers_is_an_error_of_its_own", too_many_layers_is_an_error_of_its_own),
     ("descriptors_do_not_leak", descriptors_do_not_leak),
+    ("the_binary_is_out_of_reach", the_binary_is_out_of_reach),
+    ("many_start_at_once", many_start_at_once),
     ("the_working_directory_is_made", the_working_directory_is_made),
     ("wrong_specifications_are_refused", wrong_specifications_are_refused),
 ];
@@ -196,6 +198,29 @@ fn descriptors_do_not_leak(bench: &Bench) {
     launch.held = vec![held.into()];
     // The shell itself has the directory open while it expands.
     assert_eq!(bench.run(launch).unwrap().output, "0\n1\n2\n3\n");
+}
+
+fn the_binary_is_out_of_reach(bench: &Bench) {
+    let container = start(bench.script("sleep 1000")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+    let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    let binary = std::fs::File::open(format!("/proc/{helper}/exe")).unwrap();
+    let mount = rustix::fs::fstatvfs(&binary).unwrap();
+    assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let own = std::fs::File::open("/proc/self/exe").unwrap();
+    let inode = |file: &std::fs::File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+    assert_eq!(inode(&binary), inode(&own));
+}
+
+fn many_start_at_once(bench: &Bench) {
+    let launches: Vec<_> = (0..24).map(|number| bench.script(&format!("exit {number}"))).collect();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> =
+            launches.into_iter().map(|launch| scope.spawn(|| start(launch).unwrap().wait().unwrap().status)).collect();
+        for (number, run) in (0..).zip(runs) {
+            assert_eq!(run.join().unwrap(), Status::Code(number));
+        }
+    });
 }
 
 fn the_working_directory_is_made(bench: &Bench) {

@@ -95,6 +95,12 @@ fn run_as(user: u32, directory: &Path, filter: &[&str]) -> bool {
         chown \"$2\" .; chmod 755 .
         exec setpriv --reuid \"$2\" --regid \"$2\" --clear-groups \"$1/containers\" --as-user \"$1\" $3";
     let filter = filter.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("");
+    for tool in ["unshare", "setpriv"] {
+        if let Err(error) = Command::new(tool).arg("--version").output() {
+            println!("skipped: user {user}, because {tool} does not run: {error}");
+            return true;
+        }
+    }
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
         .arg(directory)
