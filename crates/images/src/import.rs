@@ -50,7 +50,7 @@ pub enum ImportError {
     #[error("the image is not available for {}; it has {}", wanted, list(available))]
     NoPlatform {
         /// The platform that was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// Platforms that the index has.
         available: Vec<Platform>,
     },
@@ -170,7 +170,7 @@ pub(crate) fn choose<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Re
     let fitting = || images().find(|entry| entry.platform.as_ref().is_some_and(|has| platform.accepts(has)));
     let untold = || images().find(|entry| entry.platform.is_none());
     exact.or_else(fitting).or_else(untold).ok_or_else(|| ImportError::NoPlatform {
-        wanted: platform.clone(),
+        wanted: Box::new(platform.clone()),
         available: images().filter_map(|entry| entry.platform.clone()).collect(),
     })
 }

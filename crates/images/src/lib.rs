@@ -12,5 +12,7 @@ pub mod pack;
 pub mod pull;
 pub mod save;
 pub mod tar;
+#[cfg(test)]
+mod testing;
 pub mod unpack;
 pub mod validate;

@@ -78,7 +78,7 @@ impl Layout {
                 ManifestOrIndex::Index(index) => at = choose(&index.manifests, platform)?.clone(),
             }
         }
-        Err(ImportError::NoPlatform { wanted: platform.clone(), available: Vec::new() }.into())
+        Err(ImportError::NoPlatform { wanted: Box::new(platform.clone()), available: Vec::new() }.into())
     }
 
     /// Copies config and layers of a manifest into the store, as far as they are not there.

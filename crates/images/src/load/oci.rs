@@ -78,7 +78,7 @@ fn resolve(store: &Store, entry: &Descriptor, platform: &Platform) -> Result<Dig
             ManifestOrIndex::Index(index) => at = choose(&index.manifests, platform)?.clone(),
         }
     }
-    Err(ImportError::NoPlatform { wanted: platform.clone(), available: Vec::new() }.into())
+    Err(ImportError::NoPlatform { wanted: Box::new(platform.clone()), available: Vec::new() }.into())
 }
 
 /// Reads a manifest or an index.

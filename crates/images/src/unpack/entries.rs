@@ -1,6 +1,5 @@
 //! One entry after the other into the store's layer writer, whiteouts in both spellings included.
 
-use std::collections::HashSet;
 use std::io::{self, Read, Write};
 
 use kiln_store::{Hashing, Kind, LayerWriter, Metadata, Timestamp};
@@ -12,7 +11,7 @@ use crate::tar::{Entry, EntryKind, TarReader};
 /// Unpacks all entries of an image layer.
 pub(super) fn unpack_layer(tar: impl Read, writer: &LayerWriter) -> Result<(), UnpackError> {
     let mut reader = TarReader::new(tar);
-    let mut put = Put::new(writer);
+    let put = Put::new(writer);
     while let Some(entry) = reader.next_entry()? {
         let path = paths::clean(&entry.path, Climbing::Refused)?;
         match paths::classify(path)? {
@@ -32,65 +31,47 @@ pub(super) fn unpack_layer(tar: impl Read, writer: &LayerWriter) -> Result<(), U
 }
 
 /// Puts entries into a writer at paths that were made safe.
+///
+/// What takes the place of a whiteout hides the lower layers as well: the writer sees to that.
 pub(super) struct Put<'a> {
     writer: &'a LayerWriter,
-    /// Paths that a whiteout hides and that no entry took since: a directory that comes there is
-    /// a new one, and must not show what lies below.
-    hidden: HashSet<Vec<u8>>,
 }
 
 impl<'a> Put<'a> {
     pub(super) fn new(writer: &'a LayerWriter) -> Put<'a> {
-        Put { writer, hidden: HashSet::new() }
+        Put { writer }
     }
 
     /// A whiteout: it speaks of lower layers only, so what this archive put there stays.
-    pub(super) fn hide(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+    pub(super) fn hide(&self, path: &[u8]) -> Result<(), UnpackError> {
         match self.writer.kind(path) {
+            None => self.writer.whiteout(path)?,
             Some(Kind::Directory) => self.writer.opaque(path)?,
             Some(_) => {}
-            None => {
-                self.replace_hidden_parents(path)?;
-                self.writer.whiteout(path)?;
-                self.hidden.insert(path.to_vec());
-            }
         }
         Ok(())
     }
 
     /// An opaque directory: nothing that lower layers have in it shows.
-    pub(super) fn hide_children(&mut self, path: &[u8]) -> Result<(), UnpackError> {
-        self.replace_hidden_parents(path)?;
-        self.hidden.remove(path);
-        if self.writer.kind(path) != Some(Kind::Directory) && !path.is_empty() {
-            self.writer.directory(path, &implied_directory())?;
-        }
-        self.writer.opaque(path)?;
-        Ok(())
+    pub(super) fn hide_children(&self, path: &[u8]) -> Result<(), UnpackError> {
+        Ok(self.writer.opaque(path)?)
     }
 
     /// An entry of its own; `target` is the safe path of a hard link's target.
     pub(super) fn entry<R: Read>(
-        &mut self,
+        &self,
         path: &[u8],
         target: &[u8],
         entry: &Entry,
         reader: &mut TarReader<R>,
     ) -> Result<(), UnpackError> {
-        self.replace_hidden_parents(path)?;
-        let was_hidden = self.hidden.remove(path);
         if path.is_empty() && entry.kind != EntryKind::Directory {
             let reason = "the root can only be a directory";
             return Err(UnpackError::BadName { path: shown(&entry.path), reason });
         }
         let (writer, metadata) = (self.writer, &entry.metadata);
         match &entry.kind {
-            EntryKind::Directory => {
-                writer.directory(path, metadata)?;
-                if was_hidden {
-                    writer.opaque(path)?;
-                }
-            }
+            EntryKind::Directory => writer.directory(path, metadata)?,
             EntryKind::File => write_file(writer, path, metadata, reader)?,
             EntryKind::Symlink { target } => writer.symlink(path, target, &of_symlink(metadata))?,
             EntryKind::HardLink { .. } => self.hard_link(path, target, entry)?,
@@ -117,20 +98,6 @@ impl<'a> Put<'a> {
             }
             (other, _) => UnpackError::Store(other),
         })
-    }
-
-    /// Makes hidden parents directories again: new ones, that hide what lies below.
-    fn replace_hidden_parents(&mut self, path: &[u8]) -> Result<(), UnpackError> {
-        if self.hidden.is_empty() {
-            return Ok(());
-        }
-        for parent in paths::parents(path) {
-            if self.hidden.remove(parent) {
-                self.writer.directory(parent, &implied_directory())?;
-                self.writer.opaque(parent)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -33,14 +33,14 @@ pub fn extract<R: Read>(
     options: &ExtractOptions,
 ) -> Result<(), UnpackError> {
     let mut reader = open(archive)?;
-    let mut put = Put::new(writer);
+    let put = Put::new(writer);
     let place = Place { writer, lower, destination };
     while let Some(mut entry) = reader.next_entry()? {
         let inside = paths::clean(&entry.path, Climbing::Clamped)?;
         match paths::classify(inside)? {
             Name::Ignored => {}
-            Name::Whiteout(inside) => place.hide(&inside, &entry, &mut put)?,
-            Name::Opaque(inside) => place.hide_children(&inside, &entry, &mut put)?,
+            Name::Whiteout(inside) => place.hide(&inside, &entry, &put)?,
+            Name::Opaque(inside) => place.hide_children(&inside, &entry, &put)?,
             Name::Plain(inside) if inside.is_empty() => {}
             Name::Plain(inside) => {
                 let path = place.path(&inside, &entry)?;
@@ -185,7 +185,7 @@ impl Place<'_> {
         Ok(target)
     }
 
-    fn hide(&self, inside: &[u8], entry: &Entry, put: &mut Put<'_>) -> Result<(), UnpackError> {
+    fn hide(&self, inside: &[u8], entry: &Entry, put: &Put<'_>) -> Result<(), UnpackError> {
         let path = self.path(inside, entry)?;
         match self.lower.lookup(&path) {
             Some(_) => put.hide(&path),
@@ -195,7 +195,7 @@ impl Place<'_> {
 
     /// One whiteout for each child that lower layers have: the destination may be the root, which
     /// cannot be opaque.
-    fn hide_children(&self, inside: &[u8], entry: &Entry, put: &mut Put<'_>) -> Result<(), UnpackError> {
+    fn hide_children(&self, inside: &[u8], entry: &Entry, put: &Put<'_>) -> Result<(), UnpackError> {
         let directory = self.in_layer(&self.parent(inside, entry)?);
         if self.writer.kind(&directory).is_none() && self.lower.lookup(&directory).is_none() {
             self.writer.directory(&directory, &implied_directory())?;

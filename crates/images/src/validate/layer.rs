@@ -1,4 +1,4 @@
-//! The tar of a layer: well formed, sorted enough to be unpacked, and free of what no unpacker takes.
+//! The tar of a layer: well formed, links after their targets, and free of what no unpacker takes.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -54,10 +54,6 @@ fn fault(entry: &Entry, seen: &HashSet<Vec<u8>>) -> Option<&'static str> {
     if seen.contains(path) {
         return Some("is there twice");
     }
-    let parent = path.iter().rposition(|&byte| byte == b'/').and_then(|slash| path.get(..slash));
-    if parent.is_some_and(|parent| !seen.contains(parent)) {
-        return Some("comes without or before its directory");
-    }
     match &entry.kind {
         EntryKind::HardLink { target } if !seen.contains(trimmed(target)) => {
             Some("is a hard link to something that does not come before it")
@@ -70,5 +66,6 @@ fn fault(entry: &Entry, seen: &HashSet<Vec<u8>>) -> Option<&'static str> {
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"./").unwrap_or(path);
     path.strip_suffix(b"/").unwrap_or(path)
 }
