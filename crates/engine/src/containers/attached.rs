@@ -90,12 +90,12 @@ impl Attached {
         let finished = running.wait()?;
         let code = finished.status.exit_code();
         container.state.ended(code, finished.out_of_memory);
-        if container.host.auto_remove {
-            engine.discard(&container, true)?;
-        } else {
-            engine.keep(&container)?;
+        let kept = if container.host.auto_remove { engine.discard(&container, true) } else { engine.keep(&container) };
+        match kept {
+            // Somebody removed it by force; how it ended is told all the same.
+            Ok(()) | Err(Error::NoSuchContainer(_)) => Ok(code),
+            Err(error) => Err(error),
         }
-        Ok(code)
     }
 }
 

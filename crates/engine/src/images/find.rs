@@ -96,11 +96,6 @@ fn is_id_prefix(hex: &str) -> bool {
     (1..=64).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The first twelve digits of an image's id.
-pub(crate) fn short(id: &Digest) -> String {
-    id.hex().chars().take(12).collect()
-}
-
 /// Names as people write them, sorted; what cannot be parsed stays as it is.
 pub(crate) fn familiar_names(image: &Image) -> Vec<String> {
     let mut names: Vec<String> = image.names.iter().map(|name| familiar(name)).collect();

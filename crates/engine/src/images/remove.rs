@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kiln_oci::{Digest, Reference};
 use kiln_store::Image;
 
-use super::find::{familiar, short};
+use super::find::familiar;
 use crate::containers::short_id;
 use crate::{Engine, Error};
 
@@ -30,7 +30,7 @@ impl Engine {
         let by_id = names.is_none();
         let names = names.unwrap_or_else(|| image.names.clone());
         if by_id && repositories(&names).len() > 1 && !force {
-            return Err(Error::SeveralRepositories(short(&image.id)));
+            return Err(Error::SeveralRepositories(image.id.short().into()));
         }
         let is_last = names.len() == image.names.len();
         if is_last && !force {
@@ -57,7 +57,7 @@ impl Engine {
         Err(Error::ImageInUse {
             name: reference.map_or_else(|| name.into(), |reference| reference.with_default_tag().familiar()),
             container: short_id(&user.id).into(),
-            image: short(&image.id),
+            image: image.id.short().into(),
         })
     }
 }

@@ -110,8 +110,8 @@ mod tests {
         check("/no/such:/x:banana", "invalid mode: banana");
         check("bad/name:/x", "includes invalid characters for a local volume name");
         check("../up:/x", "includes invalid characters for a local volume name");
-        check("v:rel", "must be absolute");
-        check("v:/", "must be absolute");
+        check("vol:rel", "must be absolute");
+        check("vol:/", "must be absolute");
         check(":/x", "nothing before the colon");
     }
 }
