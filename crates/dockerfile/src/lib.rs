@@ -3,6 +3,20 @@
 //! Pure functions: no files, no network, no waiting. [`Dockerfile::parse`] reads text; [`Plan`] takes
 //! options, says which base images it needs, and lowers to a [`kiln_graph::Definition`] with the final
 //! image config. [`shell`] and [`ignore`] are useful by themselves.
+//!
+//! ```
+//! use kiln_dockerfile::{Bases, Dockerfile, Plan, PlanOptions};
+//! use kiln_oci::Platform;
+//!
+//! let dockerfile = Dockerfile::parse("FROM scratch\nCOPY app /app\nENTRYPOINT [\"/app\"]\n")?;
+//! let plan = Plan::new(dockerfile, PlanOptions::new(Platform::new("linux", "amd64")))?;
+//! let bases = Bases::new();
+//! // A caller resolves what is missing and asks again, until nothing is.
+//! assert!(plan.missing_bases(&bases)?.is_empty());
+//! let lowered = plan.lower(&bases)?;
+//! assert_eq!(lowered.definition.len(), 2);
+//! # Ok::<(), kiln_dockerfile::Error>(())
+//! ```
 
 mod directive;
 mod dockerfile;

@@ -296,8 +296,11 @@ pub(crate) fn copied_from(
         return Ok(Origin::Stage(number));
     }
     let origin = origin(dockerfile, options, index, name, Lookup::Copy);
-    let later = dockerfile.stages[index..].iter().any(|stage| stage.name.as_deref() == Some(&name.to_lowercase()));
-    if later && !matches!(origin, Origin::Stage(_) | Origin::Context(_) | Origin::Image(BaseName::NamedContext(_))) {
+    if matches!(origin, Origin::Stage(_) | Origin::Context(_) | Origin::Image(BaseName::NamedContext(_))) {
+        return Ok(origin);
+    }
+    let lower = name.to_lowercase();
+    if dockerfile.stages[index..].iter().any(|stage| stage.name.as_ref() == Some(&lower)) {
         return Err(fail(LowerProblem::LaterStage(name.to_owned(), stage_label(dockerfile, index))));
     }
     Ok(origin)

@@ -318,5 +318,15 @@ fn failures_say_what_is_wrong() {
         options(),
         expect![[r#"invalid chmod parameter: "rwx". it should be an octal or symbolic mode between 0 and 07777"#]],
     );
+    check(
+        "FROM a\nADD --checksum=sha256:00 f /\n",
+        options(),
+        expect!["--checksum can only be given for a download or a git repository"],
+    );
+    check(
+        "FROM a\nADD --keep-git-dir https://h/f /\n",
+        options(),
+        expect!["--keep-git-dir can only be given for a git repository"],
+    );
     check("ARG a\n", options(), expect!["dockerfile contains no stages to build"]);
 }

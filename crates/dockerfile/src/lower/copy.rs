@@ -50,6 +50,7 @@ impl Lowering<'_> {
         let common = self.common(state, place, copy, add)?;
         let sources = copy.sources.iter().map(|source| self.word(state, place, source));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        check_flags(&common, &sources).map_err(|problem| Error::new(problem, Some(place.span.clone())))?;
         // With --chmod, --link has no effect, as in BuildKit.
         let link = copy.link && common.chmod.is_none();
         let mut inputs = Inputs::default();
@@ -262,6 +263,24 @@ fn downloaded(common: &Common, from: InputIndex, name: &str) -> FileAction {
         exclude: Vec::new(),
         unpack: if common.unpack == Some(true) { Unpack::Detect } else { Unpack::Never },
     })
+}
+
+/// `--checksum` and `--keep-git-dir` speak of a single download or repository.
+fn check_flags(common: &Common, sources: &[String]) -> Result<(), LowerProblem> {
+    let kinds: Vec<SourceKind> = sources.iter().map(|source| source_kind::of(source)).collect();
+    if common.checksum.is_some() {
+        if kinds.len() != 1 {
+            return Err(LowerProblem::Flag("--checksum can only be given for a single source"));
+        }
+        if kinds.contains(&SourceKind::Path) {
+            return Err(LowerProblem::Flag("--checksum can only be given for a download or a git repository"));
+        }
+    }
+    let repository = kinds.iter().any(|kind| matches!(kind, SourceKind::Git(_)));
+    if common.keep_git_directory == Some(true) && !repository {
+        return Err(LowerProblem::Flag("--keep-git-dir can only be given for a git repository"));
+    }
+    Ok(())
 }
 
 /// A source from the root of its file system. With `--parents`, `/./` marks where the kept parents start.

@@ -1,9 +1,10 @@
 //! What a stage has become so far: root file system, variables, and the image's config.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use kiln_graph::VertexId;
-use kiln_oci::{ContainerConfig, ImageConfig, Platform};
+use kiln_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform};
 
 use crate::environment::Environment;
 use crate::options::PlanOptions;
@@ -25,8 +26,10 @@ pub(super) struct State {
     pub(super) directory: String,
     /// ARG declarations in order, for the history.
     pub(super) arguments: Vec<(String, Option<String>)>,
-    /// The config without its container part.
+    /// The config without its container part and its history.
     pub(super) image: ImageConfig,
+    /// The history so far; shared with the stages built on this one.
+    history: Vec<Rc<HistoryEntry>>,
     /// The container part of the config.
     pub(super) container: ContainerConfig,
     /// Whether CMD was given in this very stage.
@@ -57,6 +60,7 @@ impl State {
             directory: "/".to_owned(),
             arguments: Vec::new(),
             image,
+            history: Vec::new(),
             container: ContainerConfig::default(),
             command_given: false,
             platform: platform.clone(),
@@ -76,7 +80,8 @@ impl State {
     pub(super) fn take_config(&mut self, config: &ImageConfig) {
         self.container = config.container();
         self.image = config.clone();
-        self.inherited_history = self.image.history.len();
+        self.history = std::mem::take(&mut self.image.history).into_iter().map(Rc::new).collect();
+        self.inherited_history = self.history.len();
     }
 
     /// What happens before the first instruction. `bare` is a stage without an image below.
@@ -120,12 +125,12 @@ impl State {
 
     /// Notes an instruction that makes no layer.
     pub(super) fn note(&mut self, text: String) {
-        self.image.history.push(history::entry(text, true));
+        self.history.push(Rc::new(history::entry(text, true)));
     }
 
     /// Notes an instruction that makes a layer.
     pub(super) fn note_layer(&mut self, text: String) {
-        self.image.history.push(history::entry(text, false));
+        self.history.push(Rc::new(history::entry(text, false)));
     }
 
     /// `[stage 2/5] `, counting one further.
@@ -144,6 +149,7 @@ impl State {
     pub(super) fn into_config(mut self, labels: &BTreeMap<String, String>) -> ImageConfig {
         self.container.labels.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         self.image.rootfs.diff_ids.clear();
+        self.image.history = self.history.into_iter().map(Rc::unwrap_or_clone).collect();
         self.image.config = Some(self.container);
         self.image
     }
