@@ -24,7 +24,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The metadata database refused something.
-    #[error("the store's database {} failed: {source}", path.display())]
+    #[error("the store's database {} failed: {source}{}", path.display(), database_hint(source))]
     Database {
         /// The database file.
         path: PathBuf,
@@ -226,6 +226,20 @@ fn hint(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; `kiln system prune` frees what nobody needs",
         io::ErrorKind::ReadOnlyFilesystem => "; set KILN_ROOT to a directory that can be written",
         io::ErrorKind::PermissionDenied => "; does the store belong to another user? KILN_ROOT chooses another place",
+        _ => "",
+    }
+}
+
+fn database_hint(source: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode;
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => hint(&io::ErrorKind::StorageFull.into()),
+        Some(ErrorCode::ReadOnly) => hint(&io::ErrorKind::ReadOnlyFilesystem.into()),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => hint(&io::ErrorKind::PermissionDenied.into()),
+        Some(ErrorCode::DatabaseBusy) => "; another kiln holds it since a minute: is it stopped?",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; it is damaged: move the store aside, kiln makes a new one"
+        }
         _ => "",
     }
 }

@@ -25,6 +25,7 @@ use crate::locks::Sharing;
 use crate::metadata::Metadata;
 use crate::staged::StagedLayer;
 use crate::store::Inner;
+use crate::verified::FileReader;
 
 /// The layers of a store.
 pub struct Layers<'a> {
@@ -154,6 +155,14 @@ impl Layer {
             return Err(damaged("its size differs"));
         }
         Ok(file)
+    }
+
+    /// The same for bytes that leave the store: the last read fails if they do not have the index's digest.
+    pub fn reader(&self, path: &[u8]) -> Result<FileReader> {
+        let file = self.open(path)?;
+        let index = self.index()?;
+        let digest = index.get(path).and_then(|entry| entry.digest());
+        Ok(FileReader::new(file, digest, self.id(), path))
     }
 
     /// How overlayfs's marks are spelt in it.
@@ -314,7 +323,9 @@ pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
 pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result<Layer> {
     let index_path = staged.join("index");
     fs::write(&index_path, index.bytes()).at("write", &index_path)?;
-    let bytes: u64 = index.entries().map(|entry| entry.size()).sum();
+    let mut groups = std::collections::HashSet::new();
+    let first_names = index.entries().filter(|entry| entry.link_group().is_none_or(|group| groups.insert(group)));
+    let bytes: u64 = first_names.map(|entry| entry.size()).sum();
     let _placing = store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
     let id = claim(store)?;
     let place = directory(store, id);

@@ -48,6 +48,7 @@ mod testing;
 mod union;
 mod upper;
 mod usage;
+mod verified;
 mod writer;
 mod xattrs;
 
@@ -71,4 +72,5 @@ pub use stat_cache::{FileStamp, StatCache};
 pub use store::{Mode, Store};
 pub use union::{Found, Resolved, Union};
 pub use usage::Usage;
+pub use verified::FileReader;
 pub use writer::{FileWriter, Hashing, LayerWriter, Written};

@@ -92,10 +92,9 @@ impl Records<'_> {
         if self.store.database.read(lookup)?.is_none() {
             return Ok(None);
         }
-        let session = self.store.session.name();
         let found = self.store.database.write(|db| {
             let Some(found) = lookup(db)? else { return Ok(None) };
-            if !leases::pin_rows(db, session, &found.layers)? {
+            if !leases::pin_rows(db, self.store.session.name(), &found.layers)? {
                 return Ok(None);
             }
             touch(db, &found)?;

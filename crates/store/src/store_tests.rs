@@ -326,3 +326,56 @@ fn a_context_file_is_trusted_only_when_old_enough_and_unchanged() {
     fs::write(&path, bytes).unwrap();
     assert!(store.stat_cache(context).unwrap().is_empty());
 }
+
+/// Runs a command that prepares the ground; false, with the reason, if it cannot.
+fn prepared(script: &str) -> bool {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    if !output.status.success() {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    output.status.success()
+}
+
+/// Cuts a real file system off from its disk, as a crash of the machine does.
+#[test]
+fn a_file_system_that_lost_unwritten_data_yields_no_wrong_bytes() {
+    if !crate::testing::root("mounting a file system to crash it") {
+        return;
+    }
+    let directory = directory();
+    let place = directory.path().display().to_string();
+    let mount = format!("mount -o loop {place}/image {place}/mounted");
+    if !prepared(&format!("cd {place}; truncate -s 64M image; mkfs.ext4 -qF image; mkdir mounted; {mount}")) {
+        return;
+    }
+    let root = directory.path().join("mounted/store");
+    let store = Store::open(&root, Mode::Root).unwrap();
+    let text = "x".repeat(5000);
+    let synced = layer(&store, None, &format!("f a {text}")).id();
+    store.records().insert(&record(&[&store.layers().get(synced).unwrap().unwrap()]), &[Key([1; 32])]).unwrap();
+    store.settle().wait().unwrap();
+    let unsynced = layer(&store, None, &format!("f b {text}"));
+    store.records().insert(&record(&[&unsynced]), &[Key([2; 32])]).unwrap();
+    // The row becomes durable although the files are not: the case that must not be believed.
+    store.inner.database.read(|db| db.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))).unwrap();
+    drop(unsynced);
+    std::mem::forget(store);
+    let crash = format!(
+        "python3 -c 'import fcntl, os, struct; fcntl.ioctl(os.open(\"{place}/mounted\", 0), 0x8004587d, struct.pack(\"I\", 2))'"
+    );
+    assert!(prepared(&crash));
+    // The forgotten store still has descriptors open, so the dead mount is only detached.
+    assert!(prepared(&format!(
+        "umount -l {place}/mounted; cp {place}/image {place}/after; mount -o loop {place}/after {place}/mounted"
+    )));
+    let store = Store::open(&root, Mode::Root).unwrap();
+    let kept = store.records().find(&Key([1; 32])).unwrap().unwrap();
+    assert_eq!(kept.layers, [synced]);
+    if let Some(found) = store.records().find(&Key([2; 32])).unwrap() {
+        let found = store.layers().get(found.layers[0]).unwrap().unwrap();
+        assert_eq!(union(&[&found]).read_small("b", 9000).unwrap().unwrap(), text.as_bytes());
+    }
+    assert_eq!(names(&root.join("tmp")), [store.inner.session.name()]);
+    drop(store);
+    assert!(prepared(&format!("umount {place}/mounted")));
+}

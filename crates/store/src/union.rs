@@ -12,6 +12,7 @@ use crate::index::{Entry, Index};
 use crate::layers::Layer;
 use crate::metadata::Kind;
 use crate::path;
+use crate::verified::FileReader;
 
 /// As many symbolic links as the kernel follows in one path.
 const MOST_LINKS: u32 = 40;
@@ -130,6 +131,11 @@ impl Union {
     /// Opens a regular file. Fails if its size is not the index's.
     pub fn open(&self, found: &Found<'_>) -> Result<File> {
         self.layers[found.layer].open(found.entry.path())
+    }
+
+    /// Opens a regular file whose bytes leave the store: the last read fails if they do not have the index's digest.
+    pub fn reader(&self, found: &Found<'_>) -> Result<FileReader> {
+        self.layers[found.layer].reader(found.entry.path())
     }
 
     /// A whole small file by path, symlinks followed. `None` if there is none; an error if it is not a regular file

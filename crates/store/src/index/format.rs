@@ -64,7 +64,7 @@ impl Index {
 
     /// Lays out entries that come in order. `None` if they are too many for the format (4 GiB of paths).
     pub(crate) fn encode<'b>(entries: impl Iterator<Item = (impl AsRef<[u8]>, &'b Body)>) -> Option<Self> {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder { records: vec![0; HEADER], heap: Vec::new(), count: 0, open: Vec::new() };
         for (path, body) in entries {
             encoder.add(path.as_ref(), body)?;
         }
@@ -233,8 +233,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-#[derive(Default)]
 struct Encoder {
+    /// Room for the header, then the records; the heap joins them at the end.
     records: Vec<u8>,
     heap: Vec<u8>,
     count: u32,
@@ -293,7 +293,7 @@ impl Encoder {
             if path::is_within(path, open) {
                 break;
             }
-            let end = *position as usize * RECORD + 64;
+            let end = HEADER + *position as usize * RECORD + 64;
             self.records[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
             self.open.pop();
         }
@@ -301,17 +301,15 @@ impl Encoder {
 
     fn finish(mut self) -> Index {
         for (position, _) in std::mem::take(&mut self.open) {
-            let end = position as usize * RECORD + 64;
+            let end = HEADER + position as usize * RECORD + 64;
             self.records[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
         }
-        let mut bytes = Vec::with_capacity(HEADER + self.records.len() + self.heap.len());
-        bytes.extend(MAGIC);
-        bytes.extend(self.count.to_le_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend((self.heap.len() as u64).to_le_bytes());
-        bytes.resize(HEADER, 0);
-        bytes.append(&mut self.records);
-        bytes.append(&mut self.heap);
+        let (mut bytes, heap) = (self.records, self.heap);
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&self.count.to_le_bytes());
+        bytes[16..24].copy_from_slice(&(heap.len() as u64).to_le_bytes());
+        bytes.reserve_exact(heap.len());
+        bytes.extend(heap);
         seal(&mut bytes);
         Index { bytes, count: self.count }
     }

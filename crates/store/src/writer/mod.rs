@@ -290,12 +290,7 @@ impl LayerWriter {
     fn finish_special(&self, place: &Place, metadata: &Metadata, body: Body) -> Result<()> {
         let (parent, name) = (place.parent.directory.as_fd(), place.name());
         self.apply_special(parent, name, metadata, body.kind).at("set the metadata of", &self.shown(&place.path))?;
-        let mut state = self.state();
-        if body.kind == Kind::Symlink {
-            // A path through a place that was nothing before now leads elsewhere.
-            state.parents.clear();
-        }
-        state.tree.insert(&place.path, body);
+        self.state().tree.insert(&place.path, body);
         Ok(())
     }
 
