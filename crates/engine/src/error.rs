@@ -95,6 +95,9 @@ pub enum Error {
     /// An archive could not be loaded.
     #[error(transparent)]
     Load(Box<kiln_images::load::LoadError>),
+    /// A layer could not be unpacked.
+    #[error(transparent)]
+    Unpack(Box<kiln_images::unpack::UnpackError>),
     /// An image could not be written.
     #[error(transparent)]
     Export(Box<kiln_images::export::ExportError>),
@@ -108,8 +111,8 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// An image's layer was pulled by manifest only, and its files are not there yet.
-    #[error("image {image} is not unpacked: layer {diff_id} is missing; pull or load the image again")]
+    /// Of an image only manifest and config were pulled: its layers' files are not here yet.
+    #[error("the files of image {image} are not here: layer {diff_id} is missing; pull or load the image again")]
     NotUnpacked {
         /// The image's id.
         image: String,
@@ -180,6 +183,12 @@ impl From<kiln_sandbox::Error> for Error {
 impl From<kiln_images::load::LoadError> for Error {
     fn from(error: kiln_images::load::LoadError) -> Self {
         Error::Load(Box::new(error))
+    }
+}
+
+impl From<kiln_images::unpack::UnpackError> for Error {
+    fn from(error: kiln_images::unpack::UnpackError) -> Self {
+        Error::Unpack(Box::new(error))
     }
 }
 

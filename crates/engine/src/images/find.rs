@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use kiln_oci::{Digest, ImageConfig, Reference};
-use kiln_store::{Image, Layer};
+use kiln_oci::{ImageConfig, Reference};
+use kiln_store::{Image, ImageLayer, Layer};
 
 use crate::{Engine, Error};
 
@@ -57,24 +57,38 @@ impl Engine {
         ImageConfig::parse(&bytes).map_err(|source| Error::Damaged { what: format!("image {}", image.id), source })
     }
 
-    /// The unpacked layers of an image, bottom first.
-    pub(crate) fn image_layers(&self, image: &Image) -> Result<Vec<Layer>, Error> {
+    /// The layers of an image, bottom first; those whose blobs are here but not unpacked yet are
+    /// unpacked.
+    ///
+    /// # Errors
+    /// [`Error::NotUnpacked`] where a layer has to be pulled first.
+    pub fn image_layers(&self, image: &Image) -> Result<Vec<Layer>, Error> {
+        image.layers.iter().map(|layer| self.image_layer(image, layer)).collect()
+    }
+
+    fn image_layer(&self, image: &Image, wanted: &ImageLayer) -> Result<Layer, Error> {
         let layers = self.store.layers();
-        let find = |layer: &kiln_store::ImageLayer| -> Result<Layer, Error> {
-            let by_id = layer.layer.map(|id| layers.get(id)).transpose()?.flatten();
-            let found = match by_id {
-                Some(found) => Some(found),
-                None => layers.by_diff_id(&layer.diff_id)?,
-            };
-            found.ok_or_else(|| Error::NotUnpacked { image: image.id.to_string(), diff_id: layer.diff_id.to_string() })
-        };
-        image.layers.iter().map(find).collect()
+        if let Some(id) = wanted.layer
+            && let Some(layer) = layers.get(id)?
+        {
+            return Ok(layer);
+        }
+        if let Some(layer) = layers.by_diff_id(&wanted.diff_id)? {
+            return Ok(layer);
+        }
+        let missing = || Error::NotUnpacked { image: image.id.to_string(), diff_id: wanted.diff_id.to_string() };
+        let blob = wanted.blob.as_ref().ok_or_else(missing)?;
+        if !self.store.blobs().contains(&blob.digest)? {
+            return Err(missing());
+        }
+        let bytes = self.store.blobs().open(&blob.digest)?;
+        Ok(kiln_images::unpack::layer(&self.store, bytes, Some(&wanted.diff_id))?.layer)
     }
 
     /// Bytes of each layer of an image, bottom first: of files where it is unpacked, of the blob
     /// otherwise.
     pub(crate) fn layer_sizes(&self, image: &Image) -> Result<Vec<u64>, Error> {
-        let size = |layer: &kiln_store::ImageLayer| -> Result<u64, Error> {
+        let size = |layer: &ImageLayer| -> Result<u64, Error> {
             match layer.layer.map(|id| self.store.layers().get(id)).transpose()?.flatten() {
                 Some(unpacked) => unpacked_size(&unpacked),
                 None => Ok(layer.blob.as_ref().map_or(0, |blob| blob.size)),
