@@ -1,0 +1,55 @@
+//! `kiln build`.
+
+mod flags;
+mod report;
+
+pub(crate) use flags::BuildArguments;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use kiln_build::{Builder, LocalClient};
+use tokio_util::sync::CancellationToken;
+
+use crate::display::{Display, Progress};
+use crate::failure::{self, Failure};
+use crate::host::Host;
+
+/// Builds.
+pub(crate) fn run(arguments: BuildArguments) -> Result<ExitCode, Failure> {
+    let (request, directories) = flags::resolve(&arguments)?;
+    let host = Host::open()?;
+    let client = Arc::new(LocalClient::new(directories));
+    let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
+    let display = Display::new(if arguments.quiet { Progress::Quiet } else { arguments.progress });
+    let settling = host.store.settle();
+    let cancellation = CancellationToken::new();
+    let sink = display.sink.clone();
+    let built = host.runtime.block_on(async {
+        let interrupted = cancel_on_signals(cancellation.clone());
+        let built = builder.build(&request, client, sink, cancellation).await;
+        interrupted.abort();
+        built
+    });
+    display.finish();
+    drop(settling);
+    let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
+    report::write(&arguments, &request, &outcome)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first SIGINT, SIGTERM or SIGHUP cancels the build; it then ends in order.
+fn cancel_on_signals(cancellation: CancellationToken) -> tokio::task::JoinHandle<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    tokio::spawn(async move {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        cancellation.cancel();
+    })
+}
+

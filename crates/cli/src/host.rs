@@ -1,0 +1,72 @@
+//! This machine, for a command: the store, what this process may do, the way to registries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig};
+use kiln_runtime::Tier;
+use kiln_store::{Mode, Store};
+
+use crate::failure::{Failure, chain};
+
+/// Where Docker keeps certificates of registries.
+const CERTIFICATES: &str = "/etc/docker/certs.d";
+
+/// What commands work with.
+pub(crate) struct Host {
+    /// The store.
+    pub(crate) store: Store,
+    /// What this process may do.
+    pub(crate) tier: Tier,
+    /// The way to registries, with the user's credentials.
+    pub(crate) registry: Client,
+    /// For what waits.
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl Host {
+    /// Enters a user namespace where that is needed, and opens the store. No thread may run yet.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let home = home();
+        let was_root = rustix::process::geteuid().is_root();
+        let tier = kiln_runtime::rootless::enter().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+        let mode = if tier.is_rootless() { Mode::Rootless } else { Mode::Root };
+        let root = root_directory(was_root, home.as_deref())?;
+        let store = Store::open(&root, mode).map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+        let registry = registry(home.as_deref())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
+        Ok(Host { store, tier, registry, runtime })
+    }
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// `KILN_ROOT`, or the usual place for root or for a user.
+fn root_directory(was_root: bool, home: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
+    if let Some(root) = std::env::var_os("KILN_ROOT").filter(|root| !root.is_empty()) {
+        return Ok(std::path::absolute(root)?);
+    }
+    if was_root {
+        return Ok(PathBuf::from("/var/lib/kiln"));
+    }
+    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
+        return Ok(PathBuf::from(data).join("kiln"));
+    }
+    let home = home.ok_or_else(|| Failure::new("ERROR: neither KILN_ROOT nor HOME is set: where should kiln keep its store?"))?;
+    Ok(home.join(".local/share/kiln"))
+}
+
+fn registry(home: Option<&std::path::Path>) -> Result<Client, Failure> {
+    let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home?.join(".docker")));
+    let credentials: Arc<dyn CredentialSource> = match directory {
+        Some(directory) => {
+            let read = DockerConfig::read(&directory.join("config.json"));
+            Arc::new(read.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?)
+        }
+        None => Arc::new(Anonymous),
+    };
+    let config = Config { certificates: Some(PathBuf::from(CERTIFICATES)), ..Config::default() };
+    Ok(Client::new(config, credentials))
+}
