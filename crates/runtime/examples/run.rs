@@ -15,7 +15,9 @@ fn main() -> Result<(), Failure> {
     let count = match arguments.first().map(String::as_str) {
         Some("-n") => {
             arguments.remove(0);
-            Some(arguments.remove(0).parse::<usize>()?)
+            let count = arguments.first().ok_or("-n needs a count")?.parse::<usize>()?;
+            arguments.remove(0);
+            Some(count)
         }
         _ => None,
     };

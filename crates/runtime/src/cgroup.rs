@@ -48,10 +48,7 @@ impl Group {
         });
         match result {
             Ok(()) => Ok(group),
-            Err(reason) => {
-                group.remove();
-                Err(reason)
-            }
+            Err(reason) => Err(reason),
         }
     }
 
@@ -142,6 +139,12 @@ impl Group {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

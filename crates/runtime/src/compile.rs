@@ -59,7 +59,27 @@ pub(crate) fn compile(launch: Launch) -> Result<Compiled, StartError> {
         remove_mount_points: mount_points == MountPoints::Remove,
         limits: linux.resources().as_ref().and_then(limits),
     };
+    refuse_what_is_no_text(&plan)?;
     Ok(Compiled { plan, descriptors, held })
+}
+
+/// The plan travels as text.
+fn refuse_what_is_no_text(plan: &Plan) -> Result<(), StartError> {
+    let rootfs: Vec<&PathBuf> = match &plan.rootfs {
+        RootfsPlan::Directory(path) => vec![path],
+        RootfsPlan::Overlay { lowers, upper, work, .. } => lowers.iter().chain([upper, work]).collect(),
+    };
+    let mounts = plan.mounts.iter().flat_map(|mount| match &mount.source {
+        Source::BindPath { path, .. } => vec![&mount.target, path],
+        _ => vec![&mount.target],
+    });
+    let others = plan.devices.iter().map(|device| &device.path).chain([&plan.process.working_directory]);
+    for path in rootfs.into_iter().chain(mounts).chain(others) {
+        if path.to_str().is_none() {
+            return Err(StartError::spec("path", format!("{} is not valid UTF-8", path.display())));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_what_is_not_done(spec: &oci::Spec) -> Result<(), StartError> {

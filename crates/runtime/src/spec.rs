@@ -115,9 +115,20 @@ pub fn capabilities(set: &[Capability]) -> Result<LinuxCapabilities, oci_spec::O
         .build()
 }
 
-/// The paths that docker hides from containers.
+/// The paths that docker hides from containers; the processors' thermal counters among them are
+/// those of this machine.
 pub fn masked_paths() -> Vec<String> {
-    MASKED.into_iter().chain([MASKED_SINCE_27]).map(String::from).collect()
+    let thermal = thermal_counters().iter().map(String::as_str);
+    MASKED.into_iter().chain([MASKED_SINCE_27]).chain(thermal).map(String::from).collect()
+}
+
+fn thermal_counters() -> &'static [String] {
+    static PATHS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    PATHS.get_or_init(|| {
+        let processors = std::fs::read_dir("/sys/devices/system/cpu");
+        let paths = processors.into_iter().flatten().flatten().map(|one| one.path().join("thermal_throttle"));
+        paths.filter(|path| path.exists()).filter_map(|path| path.to_str().map(String::from)).collect()
+    })
 }
 
 /// Docker's namespaces: mount, pid, ipc, uts, and the network's.

@@ -242,3 +242,22 @@ pub(super) fn freeze(plan: &Plan) -> Result<(), StartError> {
     };
     freeze().map_err(|error| StartError::system("cannot make the root read-only", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_directory_holds_all_layers() {
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(common_directory(&paths(&["/s/layers/1/fs", "/s/layers/22/fs"])), Path::new("/s/layers"));
+        assert_eq!(common_directory(&paths(&["/a/x", "/b"])), Path::new("/"));
+        assert_eq!(common_directory(&paths(&["/a/x"])), Path::new("/a"));
+        assert_eq!(common_directory(&[]), Path::new("/"));
+    }
+
+    #[test]
+    fn separators_in_paths_are_escaped() {
+        assert_eq!(escaped(Path::new("/a:b,c\\d e")), "/a\\:b\\,c\\\\d e");
+    }
+}

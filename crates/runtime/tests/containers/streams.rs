@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     ("the_terminal_is_the_controlling_one", the_terminal_is_the_controlling_one),
     ("signals_reach_the_command", signals_reach_the_command),
     ("init_forwards_signals_and_reaps", init_forwards_signals_and_reaps),
+    ("a_container_outlives_the_thread_that_started_it", a_container_outlives_the_thread_that_started_it),
     ("killing_and_dropping_end_everything", killing_and_dropping_end_everything),
 ];
 
@@ -133,4 +134,17 @@ fn killing_and_dropping_end_everything(bench: &Bench) {
     let (container, mut reader) = until_ready(bench.script(script));
     drop(container);
     assert_eq!(line(&mut reader), "");
+}
+
+fn a_container_outlives_the_thread_that_started_it(bench: &Bench) {
+    let (input, mut writer) = std::io::pipe().unwrap();
+    let (mut reader, output) = std::io::pipe().unwrap();
+    let mut launch = bench.script("read word; echo $word");
+    launch.stdio = Stdio::Streams { stdin: Some(input.into()), stdout: Some(output.into()), stderr: None };
+    let mut container = std::thread::spawn(move || start(launch).unwrap()).join().unwrap();
+    writer.write_all(b"alive\n").unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "alive\n");
+    assert_eq!(container.wait().unwrap().status, Status::Code(0));
 }
