@@ -194,11 +194,14 @@ impl Job {
     /// One process pulls a layer, the others wait for it.
     async fn lock(&self) -> Result<LockGuard, PullError> {
         let key = LockKey::new("pull", self.diff_id.to_string().as_bytes());
+        let mut told = false;
         loop {
             if let Some(guard) = self.store.locks().try_acquire(key, Sharing::Exclusive)? {
                 return Ok(guard);
             }
-            self.task.wait("another pull of this layer");
+            if !std::mem::replace(&mut told, true) {
+                self.task.wait("another pull of this layer");
+            }
             tokio::time::sleep(PATIENCE).await;
         }
     }
@@ -210,3 +213,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, PullError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| PullError::GivenUp)?
 }
+
+#[cfg(test)]
+mod tests;
