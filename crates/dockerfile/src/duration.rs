@@ -41,3 +41,19 @@ pub(crate) fn parse(text: &str) -> Result<i64, InstructionProblem> {
     let nanoseconds = total.round() as i64;
     Ok(if negative { -nanoseconds } else { nanoseconds })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse("1m30s"), Ok(90_000_000_000));
+        assert_eq!(parse("1.5ms"), Ok(1_500_000));
+        assert_eq!(parse("-2h"), Ok(-7_200_000_000_000));
+        assert_eq!(parse("0"), Ok(0));
+        for wrong in ["", "5", "x", "5y", "1..2s", "99999999999h"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

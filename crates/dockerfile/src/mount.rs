@@ -330,3 +330,37 @@ fn quoted_field(text: &str) -> Result<(String, &str), InstructionProblem> {
     }
     Err(InstructionProblem::MountList("extraneous or missing \" in quoted-field"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn understood(text: &str) -> Result<Mount, String> {
+        let fields = MountFields::cut(text).map_err(|problem| problem.to_string())?;
+        fields.understand(&|word| Ok(word.replace("$t", "tmpfs"))).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_depend_on_the_type_given_before_them() {
+        assert_eq!(understood("type=$t,target=/x,size=1.5k").unwrap().size, Some(1536));
+        assert_eq!(understood("size=1k,type=tmpfs").unwrap_err(), "unexpected key 'size' for mount type 'bind'");
+        assert!(understood("type=bind").unwrap().read_only);
+        assert!(!understood("type=cache,target=/c").unwrap().read_only);
+        assert!(understood("type=cache,ro=1,target=/c").unwrap().read_only);
+    }
+
+    #[test]
+    fn fields_may_be_quoted() {
+        assert_eq!(understood("target=/x,\"source=a,b\"").unwrap().source.as_deref(), Some("a,b"));
+        assert_eq!(understood("").unwrap_err(), "failed to parse csv mounts: EOF");
+        assert!(understood("target=a\"b").is_err());
+    }
+
+    #[test]
+    fn from_takes_no_variables() {
+        assert_eq!(
+            understood("from=$x").unwrap_err(),
+            "'from' doesn't support variable expansion, define alias stage instead"
+        );
+    }
+}

@@ -51,7 +51,7 @@ pub struct Expansion {
     pub unmatched: BTreeSet<String>,
 }
 
-/// Why a word could not be expanded. [`ShellError::Process`] wraps it with the word.
+/// Why a word could not be expanded. [`ShellError`] adds the word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShellProblem {
     /// A quote is not closed: `single-quote` or `double-quote`, or another character that was waited for.

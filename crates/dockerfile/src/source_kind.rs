@@ -104,3 +104,38 @@ fn is_scp_like(text: &str) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn git(url: &str, reference: Option<&str>, subdirectory: Option<&str>) -> SourceKind {
+        SourceKind::Git(GitUrl {
+            url: url.to_owned(),
+            reference: reference.map(str::to_owned),
+            subdirectory: subdirectory.map(str::to_owned),
+            ..GitUrl::default()
+        })
+    }
+
+    #[test]
+    fn kinds_of_sources() {
+        assert_eq!(of("a/b.git"), SourceKind::Path);
+        assert_eq!(of("user@host"), SourceKind::Path);
+        assert_eq!(of("https://h/a.tgz"), SourceKind::Http);
+        assert_eq!(of("git://h/r"), git("git://h/r", None, None));
+        assert_eq!(of("https://h/r.git#:sub"), git("https://h/r.git", None, Some("sub")));
+        assert_eq!(of("git@h.x:o/r#v1"), git("git@h.x:o/r", Some("v1"), None));
+        assert_eq!(
+            of("https://h/r.git?tag=v1&x=y&subdir=s"),
+            git("https://h/r.git?x=y", Some("refs/tags/v1"), Some("s"))
+        );
+    }
+
+    #[test]
+    fn downloads_are_named_by_their_path() {
+        assert_eq!(download_name("https://h/a/b.txt?x=/c"), "b.txt");
+        assert_eq!(download_name("https://h/a/"), "");
+        assert_eq!(download_name("https://h"), "");
+    }
+}

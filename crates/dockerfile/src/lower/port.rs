@@ -27,3 +27,20 @@ fn range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then_some((first, last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports() {
+        let ports = |text| parse(text).unwrap();
+        assert_eq!(ports("80"), ["80/tcp"]);
+        assert_eq!(ports("53/UDP"), ["53/udp"]);
+        assert_eq!(ports("8000-8002"), ["8000/tcp", "8001/tcp", "8002/tcp"]);
+        assert_eq!(ports("127.0.0.1:8080:80"), ["80/tcp"]);
+        for wrong in ["", "x", "80/xtp", "70000", "2-1", "1-2:3-5", "-1"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}
