@@ -5,18 +5,27 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_store::Store;
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, open, openat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, open, openat, unlinkat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
 use crate::overlay;
 
-/// A directory for such files.
-pub(crate) struct Files {
-    directory: OwnedFd,
-    count: u32,
+/// Where such files are, shared by the executions of a sandbox: mounting it takes a tenth of what
+/// a whole step does.
+pub(crate) struct Directory {
+    handle: OwnedFd,
+    made: AtomicU64,
     on_disk: Option<PathBuf>,
+}
+
+/// The files of one execution; gone with this.
+pub(crate) struct Files {
+    directory: Arc<Directory>,
+    names: Vec<String>,
 }
 
 /// Mode and owner of a file.
@@ -31,31 +40,38 @@ impl Attributes {
     pub(crate) const PUBLIC: Attributes = Attributes { mode: 0o644, uid: 0, gid: 0 };
 }
 
-impl Files {
+impl Directory {
     /// In memory; where the kernel cannot mount from there, in the store's session directory.
     pub(crate) fn new(store: &Store) -> Result<Self, crate::Error> {
-        if let Some(directory) = in_memory() {
-            return Ok(Files { directory, count: 0, on_disk: None });
+        if let Some(handle) = in_memory() {
+            return Ok(Directory { handle, made: AtomicU64::new(0), on_disk: None });
         }
         let path = store.scratch()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = open(&path, flags, Mode::empty())
+        let handle = open(&path, flags, Mode::empty())
             .map_err(|error| crate::Error::io(format!("open {}", path.display()), error))?;
-        Ok(Files { directory, count: 0, on_disk: Some(path) })
+        Ok(Directory { handle, made: AtomicU64::new(0), on_disk: Some(path) })
+    }
+}
+
+impl Files {
+    pub(crate) fn new(directory: Arc<Directory>) -> Self {
+        Files { directory, names: Vec::new() }
     }
 
     /// Makes a file; the descriptor (`O_PATH`) is for mounting.
     pub(crate) fn add(&mut self, bytes: &[u8], attributes: Attributes) -> io::Result<OwnedFd> {
-        self.count += 1;
-        let name = self.count.to_string();
+        let directory = &self.directory.handle;
+        let name = self.directory.made.fetch_add(1, Ordering::Relaxed).to_string();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut file = std::fs::File::from(openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = std::fs::File::from(openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        self.names.push(name.clone());
         file.write_all(bytes)?;
         if (attributes.uid, attributes.gid) != (0, 0) {
             set_owner(&file, attributes)?;
         }
         fchmod(&file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
-        Ok(openat(&self.directory, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+        Ok(openat(directory, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
     }
 }
 
@@ -90,6 +106,15 @@ pub(crate) fn host_file(path: &Path, limit: u64) -> Vec<u8> {
 }
 
 impl Drop for Files {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // What cannot be removed goes with the directory.
+            let _ = unlinkat(&self.directory.handle, name, AtFlags::empty());
+        }
+    }
+}
+
+impl Drop for Directory {
     fn drop(&mut self) {
         if let Some(path) = &self.on_disk {
             // The store sweeps what is left when the session ends.

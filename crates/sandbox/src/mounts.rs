@@ -38,8 +38,8 @@ struct Tree {
 }
 
 impl<'a> Mounts<'a> {
-    pub(crate) fn new(store: &'a Store) -> Result<Self, Error> {
-        Ok(Mounts { store, files: Files::new(store)?, trees: Vec::new(), done: Vec::new() })
+    pub(crate) fn new(store: &'a Store, files: Files) -> Self {
+        Mounts { store, files, trees: Vec::new(), done: Vec::new() }
     }
 
     /// `/etc/resolv.conf`, `/etc/hosts` and, for a container, `/etc/hostname`.

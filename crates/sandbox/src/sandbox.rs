@@ -1,10 +1,13 @@
 //! Starting and running executions.
 
+use std::sync::{Arc, OnceLock};
+
 use kiln_runtime::{Launch, MountPoints, Overlay, Rootfs, Seccomp, Stdio, Tier};
 use kiln_store::{StagedLayer, Store, Union};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::execution::{Execution, Security, Streams, Upper};
+use crate::files::{Directory, Files};
 use crate::mounts::Mounts;
 use crate::users::{self, Identity, Owner};
 use crate::{AccountFiles, Error, Finished, Output, Pipes, Running, rootfs, spec};
@@ -14,12 +17,13 @@ use crate::{AccountFiles, Error, Finished, Output, Pipes, Running, rootfs, spec}
 pub struct Sandbox {
     store: Store,
     tier: Tier,
+    files: Arc<OnceLock<Arc<Directory>>>,
 }
 
 impl Sandbox {
     /// For a store and what this process may do.
     pub fn new(store: Store, tier: Tier) -> Self {
-        Sandbox { store, tier }
+        Sandbox { store, tier, files: Arc::default() }
     }
 
     /// What this process may do.
@@ -43,6 +47,16 @@ impl Sandbox {
         Ok(users::owning(chown, AccountFiles::of_layers(rootfs)?.accounts())?)
     }
 
+    /// Where small files for mounting are; made at the first use.
+    fn files(&self) -> Result<Arc<Directory>, Error> {
+        if let Some(directory) = self.files.get() {
+            return Ok(Arc::clone(directory));
+        }
+        // Of two who come here at once, one's directory is kept.
+        let made = Arc::new(Directory::new(&self.store)?);
+        Ok(Arc::clone(self.files.get_or_init(|| made)))
+    }
+
     /// Starts a process; returns when it runs.
     ///
     /// # Errors
@@ -51,7 +65,7 @@ impl Sandbox {
         if execution.cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let mut mounts = Mounts::new(&self.store)?;
+        let mut mounts = Mounts::new(&self.store, Files::new(self.files()?));
         mounts.add_name_files(&execution)?;
         for mount in std::mem::take(&mut execution.mounts) {
             mounts.add(mount)?;
