@@ -8,6 +8,8 @@ mod world;
 
 #[cfg(test)]
 mod driven;
+#[cfg(test)]
+mod simulator;
 
 pub use graph::{Cache, Graph, GraphError, NodeId, Vertex};
 pub use protocol::{

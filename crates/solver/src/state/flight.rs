@@ -192,12 +192,34 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
         let before = flight.aboard.len();
         flight.aboard.retain(|aboard| *aboard != at);
         match flight.aboard.first() {
-            Some(heir) if flight.owner == at => {
-                flight.owner = *heir;
-                flight.orphaned = true;
+            Some(heir) => {
+                if flight.owner == at {
+                    flight.owner = *heir;
+                    flight.orphaned = true;
+                }
+                self.reconsider_lookup(key);
             }
             None if before > 0 => self.cancel_flight(key, at.job),
-            _ => {}
+            None => {}
+        }
+    }
+
+    /// After the last vertex without cache has left, records may answer for the others.
+    fn reconsider_lookup(&mut self, key: K) {
+        let Some(flight) = self.flights.get(&key) else { return };
+        let aboard: Option<Vec<By>> = flight.aboard.iter().map(|at| self.node(*at)?.lookup()).collect();
+        let lookup = aboard.map(|aboard| match aboard.contains(&By::Content) {
+            true => By::Content,
+            false => By::Recipe,
+        });
+        let Some(flight) = self.flights.get_mut(&key) else { return };
+        if flight.lookup.is_some() || lookup.is_none() {
+            return;
+        }
+        flight.lookup = lookup;
+        if matches!(flight.stage, Stage::Ready) {
+            self.waiting_for_slot.retain(|waiting| *waiting != key);
+            self.proceed(key);
         }
     }
 

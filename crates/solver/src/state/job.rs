@@ -138,7 +138,7 @@ pub(super) struct Job<K, O, E> {
     pub(super) nodes: BTreeMap<NodeId, Node<K, O, E>>,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) failures: Vec<(NodeId, E)>,
-    memory: BTreeMap<K, Memory<K, O>>,
+    memory: BTreeMap<K, Vec<Memory<K, O>>>,
     /// Nothing starts any more.
     pub(super) stopped: bool,
     pub(super) left: bool,
@@ -184,10 +184,14 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> Job<K, O, E> {
     /// Keeps a result for equal vertices, and marks what its novelty spoils.
     pub(super) fn remember(&mut self, id: NodeId, done: &Done<K, O>) {
         let Some(node) = self.nodes.get(&id) else { return };
-        let memory = || Memory { done: done.clone(), inputs: node.inputs.clone() };
-        self.memory.insert(done.recipe.clone(), memory());
-        if let Some(identity) = &node.identity {
-            self.memory.insert(identity.lock_key().clone(), memory());
+        let mut keys = vec![done.recipe.clone()];
+        keys.extend(node.identity.as_ref().map(|identity| identity.lock_key().clone()));
+        for key in keys {
+            let memories = self.memory.entry(key).or_default();
+            let known = |memory: &Memory<K, O>| memory.inputs == node.inputs && memory.done.how == done.how;
+            if !memories.iter().any(known) {
+                memories.push(Memory { done: done.clone(), inputs: node.inputs.clone() });
+            }
         }
         if done.anew {
             self.spoil_dependents(id);
@@ -214,14 +218,17 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> Job<K, O, E> {
     /// or under a recipe key that can be trusted; without a cache, one that was executed.
     pub(super) fn recall(&self, id: NodeId) -> Option<Done<K, O>> {
         let node = self.nodes.get(&id)?;
-        let memory = self.memory.get(node.identity.as_ref()?.lock_key())?;
-        let same_inputs = node.inputs.is_some() && node.inputs == memory.inputs;
-        let fits = match node.lookup() {
-            Some(By::Recipe) => true,
-            Some(By::Content) => same_inputs,
-            None => same_inputs && memory.done.how == How::Executed,
+        let lookup = node.lookup();
+        let fits = |memory: &&Memory<K, O>| {
+            let same_inputs = node.inputs.is_some() && node.inputs == memory.inputs;
+            match lookup {
+                Some(By::Recipe) => true,
+                Some(By::Content) => same_inputs,
+                None => same_inputs && memory.done.how == How::Executed,
+            }
         };
-        fits.then(|| Done { shared: true, ..memory.done.clone() })
+        let memory = self.memory.get(node.identity.as_ref()?.lock_key())?.iter().find(fits)?;
+        Some(Done { shared: true, ..memory.done.clone() })
     }
 
     /// How a target of an answered request ended.

@@ -1,0 +1,386 @@
+//! A deterministic simulator: seeds drive random graphs through the scheduler in random orders of
+//! events, and after each step its invariants are checked.
+//!
+
+mod checks;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use crate::graph::{Cache, NodeId, Vertex};
+use crate::protocol::*;
+use crate::state::State;
+use world::{Key, Op, Random, Value, World};
+
+/// Why something failed in the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The op itself does.
+    Op(Op),
+    /// The action was cancelled.
+    Cancelled,
+    /// The one whose world did it has left.
+    OwnerGone,
+}
+
+type Doing = Action<Key, Value, Trouble>;
+type Ended = Settled<Key, Value, Trouble>;
+
+/// An action that has begun.
+struct Pending {
+    action: Doing,
+    cancelled: bool,
+}
+
+/// What the simulator itself knows about a job.
+struct Player {
+    policy: Policy,
+    vertices: Vec<(Op, Vertex)>,
+    settled: BTreeMap<NodeId, Ended>,
+    unanswered: BTreeSet<RequestId>,
+    requests: u64,
+    left: bool,
+    gone: bool,
+    /// What was executed for a vertex without cache: key and inputs.
+    executed: BTreeSet<(Key, Vec<Value>)>,
+}
+
+/// How often what is worth testing came up.
+#[derive(Debug, Default)]
+struct Seen {
+    executions: usize,
+    shared: usize,
+    found_by_content: usize,
+    found_under_lock: usize,
+    failures: usize,
+    blocked: usize,
+    cancelled_executions: usize,
+    inherited: usize,
+    identified_again: usize,
+    slots_full: usize,
+}
+
+struct Simulation {
+    seed: u64,
+    random: Random,
+    world: World,
+    state: State<Key, Value, Trouble>,
+    slots: usize,
+    pending: BTreeMap<Ticket, Pending>,
+    locks: BTreeSet<Key>,
+    players: BTreeMap<JobId, Player>,
+    identified: BTreeSet<(JobId, NodeId)>,
+    seen: Seen,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut random = Random(seed);
+        let slots = 1 + random.below(4);
+        let ops = 3 + random.below(8);
+        Simulation {
+            seed,
+            world: World::new(&mut random, ops),
+            random,
+            state: State::new(NonZeroUsize::new(slots).unwrap()),
+            slots,
+            pending: BTreeMap::new(),
+            locks: BTreeSet::new(),
+            players: BTreeMap::new(),
+            identified: BTreeSet::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Random steps, then everything is let run to its end.
+    fn run(mut self) -> Seen {
+        for _ in 0..20 + self.random.below(80) {
+            match self.random.below(100) {
+                0..8 if self.players.len() < 6 => self.join(),
+                8..14 => self.grow(),
+                14..20 => self.leave_any(),
+                20..25 => self.lock_elsewhere(),
+                25..31 => self.unlock_elsewhere(),
+                _ => self.finish_any(),
+            }
+        }
+        while let Some(key) = self.world.locked_by_others.pop_first() {
+            if self.random.percent(50) {
+                self.world.execute_elsewhere(key, &mut self.random);
+            }
+        }
+        while !self.pending.is_empty() {
+            self.finish_any();
+        }
+        self.check_answers();
+        for job in self.players.keys().copied().collect::<Vec<_>>() {
+            self.leave(job);
+        }
+        while !self.pending.is_empty() {
+            self.finish_any();
+        }
+        self.check_rest();
+        self.seen
+    }
+
+    fn join(&mut self) {
+        let job = JobId(self.players.len() as u64);
+        let policy = if self.random.percent(30) { Policy::FailFast } else { Policy::KeepGoing };
+        let player = Player {
+            policy,
+            vertices: Vec::new(),
+            settled: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            requests: 0,
+            left: false,
+            gone: false,
+            executed: BTreeSet::new(),
+        };
+        self.players.insert(job, player);
+        self.tell(Event::Join { job, policy });
+        self.extend(job);
+    }
+
+    /// A job that has not left grows by some vertices, and somebody wants some of all.
+    fn grow(&mut self) {
+        let jobs: Vec<JobId> = self.staying();
+        if let Some(job) = self.pick(&jobs) {
+            self.extend(job);
+        }
+    }
+
+    fn extend(&mut self, job: JobId) {
+        let count = 1 + self.random.below(6);
+        let no_cache = if self.random.percent(20) { 50 } else { 0 };
+        let mut vertices = Vec::new();
+        for _ in 0..count {
+            let op = self.random.below(self.world.natures.len()) as Op;
+            let known = self.players[&job].vertices.len();
+            let inputs =
+                (0..self.random.below(4).min(known)).map(|_| NodeId(self.random.below(known) as u64)).collect();
+            let cache = if self.random.percent(no_cache) { Cache::Ignore } else { Cache::Use };
+            let vertex = Vertex { inputs, cache };
+            vertices.push((NodeId(known as u64), vertex.clone()));
+            self.player(job).vertices.push((op, vertex));
+        }
+        self.tell(Event::Extend { job, vertices });
+        let known = self.players[&job].vertices.len();
+        let targets: Vec<NodeId> =
+            (0..1 + self.random.below(3)).map(|_| NodeId(self.random.below(known) as u64)).collect();
+        let player = self.player(job);
+        let request = RequestId(player.requests);
+        player.requests += 1;
+        player.unanswered.insert(request);
+        self.tell(Event::Want { job, request, targets });
+    }
+
+    fn leave_any(&mut self) {
+        let jobs = self.staying();
+        if let Some(job) = self.pick(&jobs) {
+            self.leave(job);
+        }
+    }
+
+    fn leave(&mut self, job: JobId) {
+        if !self.player(job).left {
+            self.player(job).left = true;
+            self.tell(Event::Leave { job });
+            let unanswered = &self.players[&job].unanswered;
+            assert!(unanswered.is_empty(), "seed {}: {job:?} left without answer", self.seed);
+        }
+    }
+
+    fn lock_elsewhere(&mut self) {
+        let keys: Vec<Key> = self.world.lockable.iter().copied().collect();
+        if let Some(key) = self.pick(&keys)
+            && !self.locks.contains(&key)
+        {
+            self.world.locked_by_others.insert(key);
+        }
+    }
+
+    fn unlock_elsewhere(&mut self) {
+        let keys: Vec<Key> = self.world.locked_by_others.iter().copied().collect();
+        if let Some(key) = self.pick(&keys) {
+            self.world.locked_by_others.remove(&key);
+            if self.random.percent(60) {
+                self.world.execute_elsewhere(key, &mut self.random);
+            }
+        }
+    }
+
+    fn staying(&self) -> Vec<JobId> {
+        self.players.iter().filter(|(_, player)| !player.left).map(|(job, _)| *job).collect()
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.random.below(from.len())])
+    }
+
+    fn player(&mut self, job: JobId) -> &mut Player {
+        self.players.get_mut(&job).expect("a job that joined")
+    }
+
+    /// Ends one action, unless it waits for a lock that another process holds.
+    fn finish_any(&mut self) {
+        let able: Vec<Ticket> = (self.pending.iter())
+            .filter(|(_, pending)| match &pending.action {
+                Action::Lock { key, .. } => pending.cancelled || !self.world.locked_by_others.contains(key),
+                _ => true,
+            })
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        let Some(ticket) = self.pick(&able) else { return };
+        let Pending { action, cancelled } = self.pending.remove(&ticket).expect("just listed");
+        let event = self.end(ticket, action, cancelled);
+        self.tell(event);
+    }
+
+    /// Why an action fails that did not run to its own end.
+    fn interruption(&mut self, job: JobId, cancelled: bool) -> Option<Trouble> {
+        if cancelled && self.random.percent(70) {
+            return Some(Trouble::Cancelled);
+        }
+        let gone = self.players[&job].left && self.random.percent(50);
+        self.seen.inherited += usize::from(gone && !cancelled);
+        gone.then_some(Trouble::OwnerGone)
+    }
+
+    fn end(&mut self, ticket: Ticket, action: Doing, cancelled: bool) -> Event<Key, Value, Trouble> {
+        match action {
+            Action::Identify { job, node, inputs, .. } => {
+                let result = match self.interruption(job, cancelled) {
+                    Some(trouble) => Err(trouble),
+                    None => Ok(self.identify(job, node, &inputs)),
+                };
+                Event::Identified { ticket, result }
+            }
+            Action::LookUp { job, node, lookup, .. } => {
+                let result = match self.interruption(job, cancelled) {
+                    Some(trouble) => Err(trouble),
+                    None => Ok(self.look_up(job, node, lookup)),
+                };
+                Event::LookedUp { ticket, result }
+            }
+            Action::Lock { job, key, .. } => {
+                let held = self.world.locked_by_others.contains(&key);
+                let result = match self.interruption(job, cancelled) {
+                    None if !held => Ok(()),
+                    trouble => Err(trouble.unwrap_or(Trouble::Cancelled)),
+                };
+                if result.is_ok() {
+                    self.locks.insert(key);
+                }
+                Event::Locked { ticket, result }
+            }
+            Action::Execute { job, node, identity, inputs, .. } => {
+                let op = self.op(job, node);
+                let result = match self.interruption(job, cancelled) {
+                    Some(trouble) => Err(trouble),
+                    None if self.world.nature(op).fails => Err(Trouble::Op(op)),
+                    None => Ok(self.execute(job, node, *identity.lock_key(), inputs)),
+                };
+                Event::Executed { ticket, result }
+            }
+            other => panic!("seed {}: {other:?} has no end", self.seed),
+        }
+    }
+
+    fn op(&self, job: JobId, node: NodeId) -> Op {
+        self.players[&job].vertices[node.0 as usize].0
+    }
+
+    fn vertex(&self, job: JobId, node: NodeId) -> &Vertex {
+        &self.players[&job].vertices[node.0 as usize].1
+    }
+
+    fn identify(&mut self, job: JobId, node: NodeId, inputs: &[Key]) -> Identity<Key> {
+        if !self.identified.insert((job, node)) {
+            self.seen.identified_again += 1;
+        }
+        let op = self.op(job, node);
+        let identity = match self.world.nature(op).provisional {
+            true => Identity::Provisional(self.world.lock_key(op, inputs)),
+            false => Identity::Known(self.world.recipe(op, inputs)),
+        };
+        self.world.lockable.insert(*identity.lock_key());
+        identity
+    }
+
+    fn look_up(&mut self, job: JobId, node: NodeId, lookup: Lookup<Key, Value>) -> Option<Found<Key, Value>> {
+        match lookup {
+            Lookup::Recipe(recipe) => {
+                let output = *self.world.by_recipe.get(&recipe)?;
+                self.seen.found_under_lock += usize::from(self.locks.contains(&recipe));
+                Some(Found { recipe, output })
+            }
+            Lookup::Content { inputs, .. } => {
+                let found = self.world.by_content.get(&(self.op(job, node), inputs));
+                found.map(|(recipe, output)| Found { recipe: *recipe, output: *output })
+            }
+        }
+    }
+
+    fn execute(&mut self, job: JobId, node: NodeId, key: Key, inputs: Vec<Value>) -> Product<Key, Value> {
+        self.seen.executions += 1;
+        let ignored = self.vertex(job, node).cache == Cache::Ignore;
+        if ignored && !self.players[&job].left {
+            self.player(job).executed.insert((key, inputs.clone()));
+        }
+        let (recipe, output, anew) = self.world.execute(key, inputs, &mut self.random);
+        Product { recipe, output, anew: anew || ignored }
+    }
+}
+
+/// Ordinary runs take a sample; `KILN_TEST_FULL=1` takes them all.
+fn schedules() -> u64 {
+    match std::env::var_os("KILN_TEST_FULL") {
+        Some(full) if full == "1" => 10_000,
+        _ => 1_000,
+    }
+}
+
+#[test]
+fn random_schedules_hold_the_invariants() {
+    let mut total = Seen::default();
+    for seed in 0..schedules() {
+        let seen = Simulation::new(seed).run();
+        total.executions += seen.executions;
+        total.shared += seen.shared;
+        total.found_by_content += seen.found_by_content;
+        total.found_under_lock += seen.found_under_lock;
+        total.failures += seen.failures;
+        total.blocked += seen.blocked;
+        total.cancelled_executions += seen.cancelled_executions;
+        total.inherited += seen.inherited;
+        total.identified_again += seen.identified_again;
+        total.slots_full += seen.slots_full;
+    }
+    println!("{} schedules hold the invariants; {total:?}", schedules());
+    let Seen {
+        executions,
+        shared,
+        found_by_content,
+        found_under_lock,
+        failures,
+        blocked,
+        cancelled_executions,
+        inherited,
+        identified_again,
+        slots_full,
+    } = total;
+    let rarest = [
+        executions,
+        shared,
+        found_by_content,
+        found_under_lock,
+        failures,
+        blocked,
+        cancelled_executions,
+        inherited,
+        identified_again,
+        slots_full,
+    ];
+    assert!(rarest.iter().all(|count| *count >= 10), "the schedules miss something: {rarest:?}");
+}
