@@ -3,6 +3,8 @@
 //! Everything here is about bytes and headers. It does not know layers, whiteouts or where an
 //! entry ends up: paths are handed out exactly as the archive spells them, hostile or not.
 
+mod error;
+mod header;
 mod number;
 mod pax;
 mod reader;
@@ -11,7 +13,8 @@ mod writer;
 
 use kiln_store::{Device, Metadata};
 
-pub use reader::{TarError, TarReader};
+pub use error::TarError;
+pub use reader::TarReader;
 pub use writer::TarWriter;
 
 /// Size of a tar block: headers are one block, contents are padded to whole blocks.

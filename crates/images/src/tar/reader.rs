@@ -7,77 +7,13 @@ use std::io::{self, Read};
 
 use ::tar::{EntryType, GnuHeader, Header};
 
+use kiln_store::Metadata;
+
+use super::error::{MAX_EXTENDED_HEADER, TarError, malformed};
+use super::header::{Pending, checksum_fits, entry_kind, entry_path, field, mtime, owner, until_nul};
 use super::pax::{self, Effective, PaxRecords};
 use super::sparse::{self, Segment};
-use kiln_store::{Device, Metadata, Timestamp};
-
-use super::{BLOCK, Entry, EntryKind, number};
-
-/// The largest extended header or long name that is accepted, in bytes.
-pub(super) const MAX_EXTENDED_HEADER: u64 = 1 << 20;
-
-/// Why an archive cannot be read. Offsets count bytes of the (decompressed) archive.
-#[derive(Debug, thiserror::Error)]
-pub enum TarError {
-    /// The stream behind the archive failed.
-    #[error("cannot read the archive at byte {offset}")]
-    Read {
-        /// How far reading had come.
-        offset: u64,
-        /// What the stream said.
-        source: io::Error,
-    },
-    /// The archive ends in the middle of something.
-    #[error("the archive is truncated: it ends at byte {offset}, within {within}")]
-    Truncated {
-        /// Where the archive ends.
-        offset: u64,
-        /// What is incomplete.
-        within: &'static str,
-    },
-    /// A header's check sum does not fit its bytes, so this is no tar archive or a damaged one.
-    #[error("not a tar header at byte {offset}: the check sum is wrong")]
-    Checksum {
-        /// Where the header begins.
-        offset: u64,
-    },
-    /// A field of a header makes no sense.
-    #[error("tar entry at byte {offset}: malformed {field}")]
-    Malformed {
-        /// Where the entry's header begins.
-        offset: u64,
-        /// Name of the field.
-        field: &'static str,
-    },
-    /// A header claims more bytes than any real archive needs.
-    #[error("tar entry at byte {offset}: {what} of {size} bytes is over the limit of {MAX_EXTENDED_HEADER}")]
-    TooLarge {
-        /// Where the entry's header begins.
-        offset: u64,
-        /// Which kind of header.
-        what: &'static str,
-        /// The size that it claims.
-        size: u64,
-    },
-    /// An entry of a kind that a file system image cannot hold.
-    #[error("tar entry at byte {offset}: unsupported type {kind:?}")]
-    UnsupportedType {
-        /// Where the entry's header begins.
-        offset: u64,
-        /// The type byte.
-        kind: char,
-    },
-}
-
-impl From<TarError> for io::Error {
-    fn from(error: TarError) -> io::Error {
-        match error {
-            TarError::Read { source, .. } => source,
-            TarError::Truncated { .. } => io::Error::new(io::ErrorKind::UnexpectedEof, error),
-            other => io::Error::new(io::ErrorKind::InvalidData, other),
-        }
-    }
-}
+use super::{BLOCK, Entry, EntryKind};
 
 /// A streaming reader of one archive.
 ///
@@ -107,15 +43,6 @@ struct Content {
     /// What the archive holds of it, in order; the first `done` are behind `position`.
     segments: Vec<Segment>,
     done: usize,
-}
-
-/// Extensions that precede an entry's own header.
-#[derive(Default)]
-struct Pending {
-    pax: PaxRecords,
-    long_path: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-    any: bool,
 }
 
 impl<R: Read> TarReader<R> {
@@ -477,100 +404,5 @@ impl BlockLines {
         let byte = self.block.get(self.at).copied();
         self.at += 1;
         byte.ok_or(malformed(start, "sparse map"))
-    }
-}
-
-fn malformed(offset: u64, field: &'static str) -> TarError {
-    TarError::Malformed { offset, field }
-}
-
-fn field(offset: u64, name: &'static str, bytes: &[u8]) -> Result<i64, TarError> {
-    number::parse(bytes).ok_or(malformed(offset, name))
-}
-
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// Accepts the sum of unsigned bytes, and of signed ones as some old programs wrote it.
-fn checksum_fits(header: &Header) -> bool {
-    let Some(expected) = number::parse(&header.as_old().cksum) else {
-        return false;
-    };
-    let bytes = || {
-        header.as_bytes().iter().enumerate().map(|(at, &byte)| match at {
-            148..156 => b' ',
-            _ => byte,
-        })
-    };
-    let unsigned: i64 = bytes().map(i64::from).sum();
-    let signed: i64 = bytes().map(|byte| i64::from(byte as i8)).sum();
-    expected == unsigned || expected == signed
-}
-
-fn entry_path(header: &Header, pending: &Pending, records: Effective<'_>) -> Vec<u8> {
-    if let Some(name) = records.get(b"GNU.sparse.name").or_else(|| records.get(b"path")) {
-        return name.to_vec();
-    }
-    if let Some(name) = &pending.long_path {
-        return name.clone();
-    }
-    let name = until_nul(&header.as_old().name);
-    match header.as_ustar().map(|ustar| until_nul(&ustar.prefix)) {
-        Some(prefix) if !prefix.is_empty() => [prefix, b"/", name].concat(),
-        _ => name.to_vec(),
-    }
-}
-
-fn entry_kind(
-    start: u64,
-    header: &Header,
-    path: &[u8],
-    pending: &Pending,
-    records: Effective<'_>,
-) -> Result<EntryKind, TarError> {
-    let target = || match (records.get(b"linkpath"), &pending.long_link) {
-        (Some(target), _) => target.to_vec(),
-        (None, Some(target)) => target.clone(),
-        (None, None) => until_nul(&header.as_old().linkname).to_vec(),
-    };
-    let device = || {
-        let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
-            (Some(ustar), _) => (ustar.dev_major, ustar.dev_minor),
-            (None, Some(gnu)) => (gnu.dev_major, gnu.dev_minor),
-            (None, None) => return Err(malformed(start, "device number")),
-        };
-        let part = |bytes: &[u8]| number::parse(bytes).and_then(|part| u32::try_from(part).ok());
-        let device = part(&major).zip(part(&minor)).map(|(major, minor)| Device { major, minor });
-        device.ok_or(malformed(start, "device number"))
-    };
-    Ok(match header.entry_type() {
-        EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
-        EntryType::Directory => EntryKind::Directory,
-        EntryType::Symlink => EntryKind::Symlink { target: target() },
-        EntryType::Link => EntryKind::HardLink { target: target() },
-        EntryType::Char => EntryKind::CharacterDevice(device()?),
-        EntryType::Block => EntryKind::BlockDevice(device()?),
-        EntryType::Fifo => EntryKind::Fifo,
-        other => {
-            let kind = char::from(other.as_byte());
-            return Err(TarError::UnsupportedType { offset: start, kind });
-        }
-    })
-}
-
-fn owner(start: u64, name: &'static str, record: Option<&[u8]>, bytes: &[u8]) -> Result<u32, TarError> {
-    let id = match record {
-        Some(text) => pax::parse_decimal(text).and_then(|id| u32::try_from(id).ok()),
-        None => number::parse(bytes).and_then(|id| u32::try_from(id).ok()),
-    };
-    id.ok_or(malformed(start, name))
-}
-
-fn mtime(start: u64, header: &Header, records: Effective<'_>) -> Result<Timestamp, TarError> {
-    match records.get(b"mtime") {
-        Some(text) => pax::parse_time(text).ok_or(malformed(start, "modification time")),
-        None => Ok(Timestamp { seconds: field(start, "modification time", &header.as_old().mtime)?, nanoseconds: 0 }),
     }
 }
