@@ -10,7 +10,6 @@ use kiln_progress::{Outcome as TaskOutcome, Sink};
 use kiln_sandbox::{Sandbox, Tier};
 use kiln_store::Store;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
 use crate::bases::{BaseResolver, blocking};
@@ -18,9 +17,10 @@ use crate::client::Client;
 use crate::error::BuildError;
 use crate::executor;
 use crate::explain::Explanation;
+use crate::history::dated;
 use crate::output::Built;
 use crate::request::{NamedContext, Request};
-use crate::step::Steps;
+use crate::step::{Rootfs, Steps};
 
 /// Runs builds on one store.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl Builder {
         progress: Sink,
         cancellation: CancellationToken,
     ) -> Result<Outcome, BuildError> {
-        let dockerfile = Dockerfile::parse(&request.dockerfile.text).map_err(BuildError::Dockerfile)?;
+        let dockerfile = Dockerfile::parse_all(&request.dockerfile.text).map_err(BuildError::Dockerfile)?;
         let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
         let mut solved = Vec::new();
         for platform in platforms {
@@ -104,7 +104,7 @@ impl Builder {
         platform: &Platform,
         progress: &Sink,
     ) -> Result<Lowered, BuildError> {
-        let plan = Plan::new(dockerfile.clone(), plan_options(request, platform)).map_err(BuildError::Dockerfile)?;
+        let plan = Plan::new(dockerfile.clone(), plan_options(request, platform))?;
         let resolver = BaseResolver {
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -114,9 +114,9 @@ impl Builder {
         };
         let mut bases = Bases::new();
         loop {
-            let missing = plan.missing_bases(&bases).map_err(BuildError::Dockerfile)?;
+            let missing = plan.missing_bases(&bases)?;
             if missing.is_empty() {
-                return plan.lower(&bases).map_err(BuildError::Dockerfile);
+                return Ok(plan.lower(&bases)?);
             }
             resolver.resolve_all(missing, &mut bases).await?;
         }
@@ -132,17 +132,18 @@ impl Builder {
         cancellation: &CancellationToken,
     ) -> Result<Solved, BuildError> {
         let steps = Arc::new(self.steps(request, &lowered, client, progress));
-        let layers = match lowered.target {
+        let rootfs = match lowered.target {
             Some(target) => {
                 let made = executor::solve(Arc::clone(&steps), target, request.jobs, cancellation.clone()).await?;
-                made.layers().to_vec()
+                made.rootfs().cloned().unwrap_or_default()
             }
-            None => Vec::new(),
+            None => Rootfs::default(),
         };
         let saved = Arc::clone(&steps);
         blocking(move || saved.save_digests()).await??;
-        let config = finished_config(lowered.config, lowered.inherited_history, lowered.source_date_epoch);
-        let content = ImageContent { config, layers, platform };
+        let epoch = lowered.source_date_epoch;
+        let config = dated(lowered.config, lowered.inherited_history, rootfs.made_at(), epoch);
+        let content = ImageContent { config, layers: rootfs.layers().to_vec(), platform };
         Ok(Solved { content, epoch: lowered.source_date_epoch, steps: reports(&steps) })
     }
 
@@ -162,6 +163,7 @@ impl Builder {
             input_recipes: Mutex::default(),
             context_selections: Mutex::default(),
             tasks: Mutex::default(),
+            phases: Mutex::default(),
             explanations: Mutex::default(),
             logs: Mutex::default(),
         }
@@ -220,18 +222,6 @@ fn plan_options(request: &Request, platform: &Platform) -> PlanOptions {
         cgroup_parent: request.cgroup_parent.clone(),
         ..PlanOptions::new(platform.clone())
     }
-}
-
-/// The config with the times of what this build added.
-fn finished_config(mut config: ImageConfig, inherited: usize, epoch: Option<i64>) -> ImageConfig {
-    let now =
-        epoch.and_then(|epoch| OffsetDateTime::from_unix_timestamp(epoch).ok()).unwrap_or_else(OffsetDateTime::now_utc);
-    let created = now.format(&Rfc3339).ok();
-    for entry in config.history.iter_mut().skip(inherited) {
-        entry.created.clone_from(&created);
-    }
-    config.created = created;
-    config
 }
 
 /// Names this build among its like: the time, and the process.

@@ -9,9 +9,9 @@ use crate::context::ContextError;
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The Dockerfile is wrong, or cannot be built as asked.
-    #[error("{0}")]
-    Dockerfile(kiln_dockerfile::Error),
+    /// The Dockerfile is wrong, or cannot be built as asked: all that was found, at least one.
+    #[error("{}", first(.0))]
+    Dockerfile(Vec<kiln_dockerfile::Error>),
     /// A base image cannot be had.
     #[error("{name}: {reason}")]
     Base {
@@ -40,6 +40,16 @@ pub enum BuildError {
     /// A mistake of kiln's.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+fn first(errors: &[kiln_dockerfile::Error]) -> String {
+    errors.first().map(ToString::to_string).unwrap_or_default()
+}
+
+impl From<kiln_dockerfile::Error> for BuildError {
+    fn from(error: kiln_dockerfile::Error) -> Self {
+        BuildError::Dockerfile(vec![error])
+    }
 }
 
 /// Why a step failed.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{BuildError, StepError, StepProblem};
 use crate::explain::Explanation;
-use crate::step::{Made, Steps};
+use crate::step::{Made, Phase, Rootfs, Steps};
 
 /// Runs what `target` needs and gives what it made.
 pub(crate) async fn solve(
@@ -154,6 +154,7 @@ impl World for Executor {
         }
         self.blocking(cancel, move |steps, cancellation| {
             if is_shown(steps, id) {
+                steps.mark(id, Phase::Started);
                 steps.task(id).start();
             }
             steps.execute(id, &execution.identity, &execution.inputs, &execution.lock, cancellation)
@@ -166,11 +167,11 @@ impl World for Executor {
         if !is_shown(&self.steps, id) {
             return;
         }
-        if let Settled::Done(done) = settled {
-            self.explain_hit(id, done);
-        }
-        if let Some(outcome) = outcome(settled) {
-            self.steps.task(id).finish(outcome);
+        match settled {
+            Settled::Done(done) => self.done(id, done),
+            Settled::Failed(failure) => self.finish(id, Outcome::Failed(failure.to_string())),
+            Settled::Cancelled if self.steps.is_started(id) => self.finish(id, Outcome::Cancelled),
+            Settled::Cancelled | Settled::Blocked(_) => {}
         }
     }
 }
@@ -183,30 +184,38 @@ impl Executor {
         image: &ImageSource,
         identity: &Identity<Key>,
     ) -> Result<Product<Key, Made>, StepProblem> {
+        self.steps.mark(id, Phase::Started);
         let task = self.steps.task(id);
         task.start();
         let layers = self.steps.pull_layers(image, &task).await?;
         let recipe = *identity.lock_key();
-        Ok(Product { recipe, output: Made::Rootfs(Arc::new(layers)), anew: false })
+        Ok(Product { recipe, output: Made::Rootfs(Arc::new(Rootfs::of_image(layers))), anew: false })
     }
 
-    fn explain_hit(&self, id: VertexId, done: &Done<Key, Made>) {
+    fn done(&self, id: VertexId, done: &Done<Key, Made>) {
         match done.how {
-            How::HitByRecipe => self.steps.explained(id, Explanation::Hit),
-            How::HitByContent => self.steps.explained(id, Explanation::SameContent),
-            How::Executed => {}
+            How::HitByRecipe => self.hit(id),
+            How::HitByContent => {
+                self.steps.explained(id, Explanation::SameContent);
+                self.finish(id, Outcome::Cached);
+            }
+            How::Executed => self.finish(id, Outcome::Done),
         }
     }
-}
 
-/// What those who watch learn; nothing of a step that never started.
-fn outcome(settled: &Settled<Key, Made, Failure<StepProblem>>) -> Option<Outcome> {
-    match settled {
-        Settled::Done(done) if done.how == How::Executed => Some(Outcome::Done),
-        Settled::Done(_) => Some(Outcome::Cached),
-        Settled::Failed(failure) => Some(Outcome::Failed(failure.to_string())),
-        Settled::Cancelled => Some(Outcome::Cancelled),
-        Settled::Blocked(_) => None,
+    /// A hit by recipe says that all below it is as it was: those steps are not looked at any more.
+    fn hit(&self, target: VertexId) {
+        for id in self.steps.definition.reachable(&[target]) {
+            if is_shown(&self.steps, id) && self.steps.is_unsettled(id) {
+                self.steps.explained(id, Explanation::Hit);
+                self.finish(id, Outcome::Cached);
+            }
+        }
+    }
+
+    fn finish(&self, id: VertexId, outcome: Outcome) {
+        self.steps.mark(id, Phase::Settled);
+        self.steps.task(id).finish(outcome);
     }
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod executor;
 mod explain;
 mod file;
+mod history;
 mod key;
 mod output;
 mod request;

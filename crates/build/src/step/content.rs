@@ -11,7 +11,7 @@ use kiln_store::{ContentId, FileDigest, Index, Key, Layer, LayerId, Record, Unio
 
 use super::identify::whole;
 use super::record::Effects;
-use super::{Made, Steps};
+use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, Selection, select};
 use crate::key::{KeyBuilder, Purpose, op_key};
@@ -64,7 +64,7 @@ impl Steps {
         for (layers, now) in effects.inputs.iter().zip(inputs) {
             match (now, self.held(layers)?) {
                 (Made::Context(open), _) => earlier.push(Made::Context(Arc::clone(open))),
-                (Made::Rootfs(_), Some(layers)) => earlier.push(Made::Rootfs(Arc::new(layers))),
+                (Made::Rootfs(_), Some(layers)) => earlier.push(Made::Rootfs(Arc::new(Rootfs::of_image(layers)))),
                 (Made::Rootfs(_), None) => return Ok(None),
             }
         }
@@ -101,9 +101,9 @@ impl Steps {
         for (place, input) in self.used_inputs(id).into_iter().enumerate() {
             builder = match &inputs[input] {
                 Made::Context(_) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
-                Made::Rootfs(layers) => match self.selected_part(id, place) {
-                    Some(copy) => builder.selection(&self.rootfs_selection(layers, &copy)?),
-                    None => builder.layers(&self.content_ids(layers)?),
+                Made::Rootfs(rootfs) => match self.selected_part(id, place) {
+                    Some(copy) => builder.selection(&self.rootfs_selection(rootfs.layers(), &copy)?),
+                    None => builder.layers(&self.content_ids(rootfs.layers())?),
                 },
             };
         }

@@ -10,7 +10,7 @@ use kiln_sandbox::{
     Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source, Status, Upper,
 };
 use kiln_solver::Product;
-use kiln_store::{Key, Kind, Layer, LockGuard, StagedLayer, Union};
+use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 
 use super::cache_mount::HeldCache;
 use super::file::{root_metadata, step_problem};
@@ -48,7 +48,7 @@ impl Steps {
         self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
         let layer = staged.commit_upper(&base).map_err(|error| StepProblem::from_error(&error))?;
         let layer = self.interned(id, layer)?;
-        let made: Vec<Layer> = base_layers.iter().cloned().chain([layer]).collect();
+        let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
         self.record(id, inputs, contexts, made, &[])
     }
 
@@ -184,8 +184,8 @@ impl Steps {
         cancelled: Cancelled<'_>,
     ) -> Result<Source, StepProblem> {
         let open = match input {
-            Made::Rootfs(layers) => {
-                return Ok(Source::Layers { layers: layers.to_vec(), path: PathBuf::from(&bind.source) });
+            Made::Rootfs(rootfs) => {
+                return Ok(Source::Layers { layers: rootfs.layers().to_vec(), path: PathBuf::from(&bind.source) });
             }
             Made::Context(open) => open,
         };

@@ -30,7 +30,7 @@ impl Steps {
         self.remember(inputs, &landed);
         let contexts = context_digests(&copies, &landed)?;
         let layer = self.interned(id, layer)?;
-        let made: Vec<Layer> = base_layers.iter().cloned().chain([layer]).collect();
+        let made = op.base.and_then(|base| inputs[base.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
         self.record(id, inputs, contexts, made, &file_list(&copies, &landed))
     }
 

@@ -10,6 +10,7 @@ mod file;
 mod identify;
 mod inputs;
 mod record;
+mod rootfs;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,12 +31,13 @@ use crate::request::Allowed;
 use crate::tree::Tree;
 
 pub(crate) use exec::StepOutput;
+pub(crate) use rootfs::Rootfs;
 
 /// What a vertex made. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Made {
-    /// A root file system, bottom first.
-    Rootfs(Arc<Vec<Layer>>),
+    /// A root file system.
+    Rootfs(Arc<Rootfs>),
     /// A context; it is looked at by the steps that copy from it.
     Context(Arc<OpenContext>),
 }
@@ -49,6 +51,15 @@ pub(crate) struct OpenContext {
 
 /// What a step selects from its sources, by input; found once, used for keys and for copying.
 pub(crate) type Selections = Arc<Vec<(Tree, Selection)>>;
+
+/// How far a step is, as those who watch were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It runs.
+    Started,
+    /// Its end was reported.
+    Settled,
+}
 
 /// Everything that steps of one build share.
 pub(crate) struct Steps {
@@ -68,6 +79,7 @@ pub(crate) struct Steps {
     pub(crate) input_recipes: Mutex<HashMap<VertexId, Vec<Key>>>,
     pub(crate) context_selections: Mutex<HashMap<VertexId, Selections>>,
     pub(crate) tasks: Mutex<HashMap<VertexId, Task>>,
+    pub(crate) phases: Mutex<HashMap<VertexId, Phase>>,
     pub(crate) explanations: Mutex<HashMap<VertexId, Explanation>>,
     pub(crate) logs: Mutex<HashMap<VertexId, std::path::PathBuf>>,
 }
@@ -110,6 +122,21 @@ impl Steps {
         tasks.entry(id).or_insert_with(new).clone()
     }
 
+    /// Notes what those who watch were told.
+    pub(crate) fn mark(&self, id: VertexId, phase: Phase) {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).insert(id, phase);
+    }
+
+    /// Whether a step runs.
+    pub(crate) fn is_started(&self, id: VertexId) -> bool {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).get(&id) == Some(&Phase::Started)
+    }
+
+    /// Whether nothing was told of a step yet.
+    pub(crate) fn is_unsettled(&self, id: VertexId) -> bool {
+        !self.phases.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
     /// What a source makes, which needs no record.
     pub(crate) fn immediate(&self, id: VertexId) -> Result<Option<Made>, StepProblem> {
         match &self.vertex(id).op {
@@ -130,7 +157,7 @@ impl Steps {
                 None => return Ok(None),
             }
         }
-        Ok(Some(Made::Rootfs(Arc::new(layers))))
+        Ok(Some(Made::Rootfs(Arc::new(Rootfs::of_image(layers)))))
     }
 
     /// The layers of an image; those that are missing are downloaded.
@@ -150,11 +177,11 @@ impl Steps {
         &self,
         id: VertexId,
         identity: &Identity<Key>,
-        layers: Vec<Layer>,
+        rootfs: Rootfs,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let recipe = identity.recipe().copied();
         let missing = || StepProblem::Other(format!("{} has no key", self.vertex(id).meta.name));
-        Ok(Product { recipe: recipe.ok_or_else(missing)?, output: Made::Rootfs(Arc::new(layers)), anew: false })
+        Ok(Product { recipe: recipe.ok_or_else(missing)?, output: Made::Rootfs(Arc::new(rootfs)), anew: false })
     }
 
     /// Runs a step, and records what it made. The caller holds the step's lock.
@@ -171,13 +198,13 @@ impl Steps {
             Op::File(op) => self.execute_file(id, op, inputs, &cancelled),
             Op::Exec(op) => self.execute_process(id, op, inputs, lock, cancellation),
             Op::Merge => {
-                let layers = inputs.iter().flat_map(|made| made.layers().to_vec()).collect();
-                self.rearranged(id, identity, layers)
+                let stacked = Rootfs::stacked(inputs.iter().filter_map(Made::rootfs));
+                self.rearranged(id, identity, stacked)
             }
             Op::Diff => {
                 let below = inputs.first().map_or(0, |made| made.layers().len());
-                let layers = inputs.get(1).and_then(|made| made.layers().get(below..)).unwrap_or_default();
-                self.rearranged(id, identity, layers.to_vec())
+                let above = inputs.get(1).and_then(Made::rootfs).map(|upper| upper.above(below));
+                self.rearranged(id, identity, above.unwrap_or_default())
             }
             Op::Source(_) => Err(StepProblem::Other("a source cannot be executed".into())),
         }
@@ -202,15 +229,23 @@ impl Made {
     /// The layers of a root file system, bottom first; none for a context.
     pub(crate) fn layers(&self) -> &[Layer] {
         match self {
-            Made::Rootfs(layers) => layers,
+            Made::Rootfs(rootfs) => rootfs.layers(),
             Made::Context(_) => &[],
+        }
+    }
+
+    /// The root file system, if it is one.
+    pub(crate) fn rootfs(&self) -> Option<&Rootfs> {
+        match self {
+            Made::Rootfs(rootfs) => Some(rootfs),
+            Made::Context(_) => None,
         }
     }
 
     /// The files of it.
     pub(crate) fn tree(&self) -> Result<Tree, kiln_store::Error> {
         match self {
-            Made::Rootfs(layers) => Ok(Tree::Rootfs(Union::new(layers.to_vec())?)),
+            Made::Rootfs(rootfs) => Ok(Tree::Rootfs(Union::new(rootfs.layers().to_vec())?)),
             Made::Context(open) => Ok(open.tree()),
         }
     }
@@ -226,7 +261,7 @@ impl OpenContext {
 impl PartialEq for Made {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Made::Rootfs(a), Made::Rootfs(b)) => a.iter().map(Layer::id).eq(b.iter().map(Layer::id)),
+            (Made::Rootfs(a), Made::Rootfs(b)) => a.layers().iter().map(Layer::id).eq(b.layers().iter().map(Layer::id)),
             (Made::Context(a), Made::Context(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -236,7 +271,7 @@ impl PartialEq for Made {
 impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Made::Rootfs(layers) => f.debug_list().entries(layers.iter().map(Layer::id)).finish(),
+            Made::Rootfs(rootfs) => f.debug_list().entries(rootfs.layers().iter().map(Layer::id)).finish(),
             Made::Context(open) => write!(f, "context {}", open.context.identity()),
         }
     }

@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use kiln_graph::VertexId;
 use kiln_solver::Product;
-use kiln_store::{Input, Key, Layer, LayerId, NewRecord, Record};
+use kiln_store::{Input, Key, Layer, LayerId, NewRecord, Record, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::CopiedFile;
-use super::{Made, Steps};
+use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
 use crate::explain::{EarlierRun, Explanation, explain};
 use crate::key::op_key;
@@ -25,6 +25,9 @@ pub(super) struct Effects {
     pub(super) contexts: Vec<[u8; 32]>,
     /// Which context it was, to prefer builds of the same place in explanations.
     pub(super) place: String,
+    /// When each layer of the result was made, in seconds and nanoseconds since 1970.
+    #[serde(default)]
+    pub(super) made_at: Vec<Option<(i64, u32)>>,
 }
 
 impl Effects {
@@ -52,7 +55,9 @@ impl Steps {
                 None => return Ok(None),
             }
         }
-        Ok(Some(Made::Rootfs(Arc::new(layers))))
+        let made_at = Effects::parse(&record.effects).unwrap_or_default().made_at;
+        let made_at = made_at.into_iter().map(|at| at.map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds }));
+        Ok(Some(Made::Rootfs(Arc::new(Rootfs::recorded(layers, made_at.collect())))))
     }
 
     /// Writes down what a step made, under the key of the bytes that it took from contexts (`contexts`).
@@ -61,7 +66,7 @@ impl Steps {
         id: VertexId,
         inputs: &[Made],
         contexts: Vec<[u8; 32]>,
-        made: Vec<Layer>,
+        made: Rootfs,
         files: &[CopiedFile],
     ) -> Result<Product<Key, Made>, StepProblem> {
         let recipe = self.recipe_of_landed(id, &contexts)?;
@@ -70,13 +75,14 @@ impl Steps {
             inputs: inputs.iter().map(|made| made.layers().iter().map(Layer::id).collect()).collect(),
             contexts,
             place: self.place(inputs),
+            made_at: made.made_at().iter().map(|at| at.map(|at| (at.seconds, at.nanoseconds))).collect(),
         };
         self.explain(id, &named, &effects.place)?;
         let effects = serde_json::to_string(&effects).map_err(|error| StepProblem::from_error(&error))?;
         let record = NewRecord {
             op: op_key(self.definition.op_digest(id)),
             lineage: self.lineage_of(id),
-            layers: made.iter().map(Layer::id).collect(),
+            layers: made.layers().iter().map(Layer::id).collect(),
             inputs: named,
             effects,
         };
