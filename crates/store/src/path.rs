@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result, shown};
 
 /// Longest path that the kernel takes, without the final NUL.
-const LONGEST: usize = 4095;
+pub(crate) const LONGEST: usize = 4095;
 
 /// Relative, no empty, `.` or `..` components, no slash at either end; the root is empty.
 pub(crate) fn normal(path: &[u8]) -> Result<Vec<u8>> {

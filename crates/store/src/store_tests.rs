@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::testing::{directory, layer, metadata, store, union};
+use crate::testing::{directory, layer, metadata, mode, store, union};
 use crate::{Error, Hashing, Key, NewRecord};
 use kiln_oci::Digest;
 
@@ -14,7 +14,7 @@ const HELPER: &str = "KILN_TEST_STORE";
 fn reopen(store: Store) -> Store {
     let root = store.root().to_owned();
     drop(store);
-    Store::open(&root, Mode::Root).unwrap()
+    Store::open(&root, mode()).unwrap()
 }
 
 fn names(directory: &std::path::Path) -> Vec<String> {
@@ -53,7 +53,7 @@ fn a_session_leaves_nothing_in_tmp() {
     drop(kept);
     drop(store);
     assert_eq!(names(&root.join("tmp")), [""; 0]);
-    let store = Store::open(&root, Mode::Root).unwrap();
+    let store = Store::open(&root, mode()).unwrap();
     let kept = store.layers().get(id).unwrap().unwrap();
     assert_eq!(union(&[&kept]).read_small("a", 9).unwrap().unwrap(), b"x");
 }
@@ -62,7 +62,7 @@ fn a_session_leaves_nothing_in_tmp() {
 #[test]
 fn helper_that_is_killed() {
     let Ok(root) = std::env::var(HELPER) else { return };
-    let store = Store::open(root.as_ref(), Mode::Root).unwrap();
+    let store = Store::open(root.as_ref(), mode()).unwrap();
     let staged = store.layers().stage(&metadata(0o755)).unwrap();
     fs::write(staged.fs_path().join("half"), "x").unwrap();
     fs::create_dir_all(staged.work_path().join("work")).unwrap();
@@ -93,14 +93,14 @@ fn what_a_killed_process_left_is_swept_and_a_living_one_is_left_alone() {
     let ready = lines.find(|line| line.contains("ready ")).unwrap();
     let id: LayerId = ready.split("ready ").nth(1).unwrap().parse().unwrap();
     let session = names(&root.join("tmp"));
-    let beside = Store::open(&root, Mode::Root).unwrap();
+    let beside = Store::open(&root, mode()).unwrap();
     assert!(names(&root.join("tmp")).contains(&session[0]));
     let freed = beside.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [], "a living process's lease holds its layer");
     drop(beside);
     other.kill().unwrap();
     other.wait().unwrap();
-    let store = Store::open(&root, Mode::Root).unwrap();
+    let store = Store::open(&root, mode()).unwrap();
     assert_eq!(names(&root.join("tmp")), [store.inner.session.name()]);
     assert_eq!(names(&root.join("tmp").join(store.inner.session.name())), [""; 0]);
     assert_eq!(names(&root.join("layers")), [id.to_string()]);
@@ -118,7 +118,7 @@ fn several_stores_commit_at_once() {
         for thread in 0..4 {
             let root = &root;
             scope.spawn(move || {
-                let store = Store::open(root, Mode::Root).unwrap();
+                let store = Store::open(root, mode()).unwrap();
                 for number in 0..10 {
                     let made = layer(&store, None, &format!("f {thread}/{number} text"));
                     let key = Key([thread * 10 + number; 32]);
@@ -127,7 +127,7 @@ fn several_stores_commit_at_once() {
             });
         }
     });
-    let store = Store::open(&root, Mode::Root).unwrap();
+    let store = Store::open(&root, mode()).unwrap();
     let mut seen = std::collections::HashSet::new();
     for number in 0..40 {
         let found = store.records().find(&Key([number; 32])).unwrap().unwrap();
@@ -296,7 +296,7 @@ const SHA512_OF_HELLO: &str = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae
 fn a_full_disk_is_named_with_a_hint() {
     let error = Error::io("write", "/x", rustix::io::Errno::NOSPC);
     assert!(error.to_string().contains("kiln system prune"), "{error}");
-    let error = Store::open(std::path::Path::new("/proc/none"), Mode::Root).unwrap_err();
+    let error = Store::open(std::path::Path::new("/proc/none"), mode()).unwrap_err();
     assert!(error.to_string().starts_with("cannot create /proc/none"), "{error}");
 }
 
@@ -327,6 +327,15 @@ fn a_context_file_is_trusted_only_when_old_enough_and_unchanged() {
     assert!(store.stat_cache(context).unwrap().is_empty());
 }
 
+/// Unmounts when the test ends, however it ends.
+struct Mounted(String);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        prepared(&format!("umount -l {}", self.0));
+    }
+}
+
 /// Runs a command that prepares the ground; false, with the reason, if it cannot.
 fn prepared(script: &str) -> bool {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
@@ -348,8 +357,9 @@ fn a_file_system_that_lost_unwritten_data_yields_no_wrong_bytes() {
     if !prepared(&format!("cd {place}; truncate -s 64M image; mkfs.ext4 -qF image; mkdir mounted; {mount}")) {
         return;
     }
+    let _mounted = Mounted(format!("{place}/mounted"));
     let root = directory.path().join("mounted/store");
-    let store = Store::open(&root, Mode::Root).unwrap();
+    let store = Store::open(&root, mode()).unwrap();
     let text = "x".repeat(5000);
     let synced = layer(&store, None, &format!("f a {text}")).id();
     store.records().insert(&record(&[&store.layers().get(synced).unwrap().unwrap()]), &[Key([1; 32])]).unwrap();
@@ -368,7 +378,7 @@ fn a_file_system_that_lost_unwritten_data_yields_no_wrong_bytes() {
     assert!(prepared(&format!(
         "umount -l {place}/mounted; cp {place}/image {place}/after; mount -o loop {place}/after {place}/mounted"
     )));
-    let store = Store::open(&root, Mode::Root).unwrap();
+    let store = Store::open(&root, mode()).unwrap();
     let kept = store.records().find(&Key([1; 32])).unwrap().unwrap();
     assert_eq!(kept.layers, [synced]);
     if let Some(found) = store.records().find(&Key([2; 32])).unwrap() {
@@ -376,6 +386,4 @@ fn a_file_system_that_lost_unwritten_data_yields_no_wrong_bytes() {
         assert_eq!(union(&[&found]).read_small("b", 9000).unwrap().unwrap(), text.as_bytes());
     }
     assert_eq!(names(&root.join("tmp")), [store.inner.session.name()]);
-    drop(store);
-    assert!(prepared(&format!("umount {place}/mounted")));
 }

@@ -8,7 +8,12 @@ use std::io::Write;
 
 /// A store in memory, if there is room for one, and the directory that it goes with.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
-    store_for(Mode::Root)
+    store_for(mode())
+}
+
+/// The mode that fits whoever runs the tests.
+pub(crate) fn mode() -> Mode {
+    if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Rootless }
 }
 
 pub(crate) fn store_for(mode: Mode) -> (tempfile::TempDir, Store) {

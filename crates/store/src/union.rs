@@ -121,9 +121,20 @@ impl Union {
     /// The entry at a path and everything below it, parents before children, sorted.
     pub fn walk(&self, path: impl AsRef<[u8]>) -> Vec<Found<'_>> {
         let Ok(path) = path::normal(path.as_ref()) else { return Vec::new() };
-        let mut all = Vec::new();
-        if let Some(found) = self.lookup(&path) {
-            self.walk_into(found, &self.parts(&path), &mut all);
+        let Some(top) = self.lookup(&path) else { return Vec::new() };
+        let mut all = vec![top];
+        let parts = self.parts(&path);
+        let mut open = vec![(self.merged(&parts).into_iter(), parts)];
+        while let Some((children, parts)) = open.last_mut() {
+            let Some(child) = children.next() else {
+                open.pop();
+                continue;
+            };
+            all.push(child);
+            if child.entry.kind() == Kind::Directory {
+                let below = self.parts_below(parts, child.entry.name());
+                open.push((self.merged(&below).into_iter(), below));
+            }
         }
         all
     }
@@ -199,18 +210,6 @@ impl Union {
             by_name.entry(found.entry.name()).or_insert(found);
         }
         by_name.into_values().filter(visible).collect()
-    }
-
-    fn walk_into<'a>(&'a self, found: Found<'a>, parts: &[Found<'a>], all: &mut Vec<Found<'a>>) {
-        all.push(found);
-        for child in self.merged(parts) {
-            if child.entry.kind() == Kind::Directory {
-                let below = self.parts_below(parts, child.entry.name());
-                self.walk_into(child, &below, all);
-            } else {
-                all.push(child);
-            }
-        }
     }
 
     /// The same as `parts` of a subdirectory, found from its parent's.

@@ -4,18 +4,18 @@
 //! change stay, as parents only. Below an opaque directory everything stays, because the lower layers do not show
 //! there. Nothing is mounted here and nothing may change meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Statx, StatxFlags, openat, statx, unlinkat};
 use rustix::io::Errno;
 
+use crate::beneath;
 use crate::copy;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Result, shown};
 use crate::index::{Body, Index, same_apart_from_time};
 use crate::metadata::{Device, Kind, Metadata, Timestamp};
 use crate::path;
@@ -24,26 +24,46 @@ use crate::store::Mode;
 use crate::union::Union;
 use crate::xattrs::{self, Marks};
 
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Larger directories are split into jobs of so many entries.
+const CHUNK: usize = 1024;
+
 /// Reads the upper directory `fs` of an overlay mount over `lower`.
 pub(crate) fn scan(fs: &Path, lower: &Union, mode: Mode) -> Result<Index> {
-    let scan = Scan { fs, lower, mode, kept: Mutex::default() };
     let root = rustix::fs::open(fs, DIRECTORY, rustix::fs::Mode::empty()).at("open", fs)?;
+    let scan = Scan { fs, lower, mode, found: Mutex::default() };
     let status = statx(&root, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).at("examine", fs)?;
     let (xattrs, _) = xattrs::read(root.as_fd(), b"", mode).at("read the xattrs of", fs)?;
-    scan.directory(root, Item { path: Vec::new(), status, xattrs, marks: Marks::default() }, false)?;
-    let mut kept = scan.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let item = Item { path: Vec::new(), status, xattrs, marks: Marks::default() };
+    let top = Arc::new(root.try_clone().at("duplicate the descriptor of", fs)?);
+    // Directories are jobs, not calls: a container can nest them deeper than any stack.
+    rayon::scope(|scope| scan.enter(scope, top, item, false, false));
+    let Found { mut kept, mut touched, failed } = scan.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = failed {
+        return Err(error);
+    }
     kept.sort_unstable_by(|a, b| path::compare(&a.path, &b.path));
+    drop_unchanged_directories(fs, &root, &mut kept, &mut touched)?;
     group_links(&mut kept);
     Index::encode(kept.iter().map(|each| (&each.path, &each.body))).ok_or_else(|| Error::io("index", fs, Errno::FBIG))
 }
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 struct Scan<'a> {
     fs: &'a Path,
     lower: &'a Union,
     mode: Mode,
-    kept: Mutex<Vec<Kept>>,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    /// In any order.
+    kept: Vec<Kept>,
+    /// Directories whose time or mode on disk is not the index's any more.
+    touched: HashSet<Vec<u8>>,
+    /// What went wrong first; nothing new begins after it.
+    failed: Option<Error>,
 }
 
 /// An entry as found.
@@ -62,107 +82,146 @@ struct Kept {
     inode: Option<(u64, u64)>,
 }
 
-/// What became of an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It is in the layer.
-    Kept,
-    /// It was taken out of the directory.
-    Removed,
-}
+impl<'a> Scan<'a> {
+    /// Handles a directory and starts jobs for those in it. `hidden`: lower layers do not show here. `touched`: its
+    /// mode was changed to get in.
+    fn enter<'s>(&'s self, scope: &rayon::Scope<'s>, directory: Arc<OwnedFd>, item: Item, hidden: bool, touched: bool) {
+        let done = self.directory(scope, &directory, item, hidden, touched);
+        if let Err(error) = done {
+            self.found().failed.get_or_insert(error);
+        }
+    }
 
-impl Scan<'_> {
-    /// Handles everything in an open directory, then the directory itself. `hidden`: lower layers do not show here.
-    fn directory(&self, directory: OwnedFd, item: Item, hidden: bool) -> Result<Fate> {
+    fn directory<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        directory: &Arc<OwnedFd>,
+        item: Item,
+        hidden: bool,
+        touched: bool,
+    ) -> Result<()> {
+        if self.found().failed.is_some() {
+            return Ok(());
+        }
         let hides = hidden || item.marks.opaque;
-        let names = self.names(&directory, &item.path)?;
-        let fates: Vec<Fate> = names
-            .par_iter()
-            .with_min_len(32)
-            .map(|name| self.entry(directory.as_fd(), path::join(&item.path, name), hides))
-            .collect::<Result<_>>()?;
-        let anything = fates.contains(&Fate::Kept);
-        if fates.contains(&Fate::Removed) {
-            let mtime = times(timestamp(&item.status));
-            rustix::fs::futimens(&directory, &mtime).at("set the times of", &self.shown(&item.path))?;
+        let mut names = self.names(directory, &item.path)?;
+        while names.len() > CHUNK {
+            let (chunk, path) = (names.split_off(names.len() - CHUNK), item.path.clone());
+            let directory = Arc::clone(directory);
+            scope.spawn(move |scope| self.chunk(scope, &directory, &path, chunk, hides));
+        }
+        if self.entries(scope, directory, &item.path, names, hides)? || touched {
+            self.found().touched.insert(item.path.clone());
         }
         let mut body = body(Kind::Directory, &item);
         body.opaque = item.marks.opaque;
         let below = if hides { None } else { self.lower.lookup(&item.path) };
         body.parent_only = below.is_some_and(|found| same_apart_from_time(&body, &found.entry));
-        if body.parent_only && !anything && !item.path.is_empty() {
-            return Ok(Fate::Removed);
-        }
-        self.keep(Kept { path: item.path, body, inode: None });
-        Ok(Fate::Kept)
+        self.found().kept.push(Kept { path: item.path, body, inode: None });
+        Ok(())
     }
 
-    fn entry(&self, parent: BorrowedFd<'_>, path: Vec<u8>, hidden: bool) -> Result<Fate> {
-        let name = path::split(&path).1;
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
+    /// A part of a large directory.
+    fn chunk<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        directory: &Arc<OwnedFd>,
+        path: &[u8],
+        names: Vec<Vec<u8>>,
+        hides: bool,
+    ) {
+        let removed = self.entries(scope, directory, path, names, hides);
+        let mut found = self.found();
+        match removed {
+            Ok(true) => drop(found.touched.insert(path.to_vec())),
+            Ok(false) => {}
+            Err(error) => drop(found.failed.get_or_insert(error)),
+        }
+    }
+
+    /// Handles entries of a directory; tells whether any was removed from it.
+    fn entries<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        directory: &Arc<OwnedFd>,
+        path: &[u8],
+        names: Vec<Vec<u8>>,
+        hides: bool,
+    ) -> Result<bool> {
+        let mut removed = false;
+        for name in names {
+            let child = self.item(directory.as_fd(), path::join(path, &name))?;
+            match kind(&child) {
+                Some(Kind::Directory) => {
+                    let parent = Arc::clone(directory);
+                    scope.spawn(move |scope| self.descend(scope, &parent, child, hides));
+                }
+                kind => removed |= !self.leaf(directory.as_fd(), kind, child, hides)?,
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Opens a subdirectory; without the right to read everything, its owner takes the right first.
+    fn descend<'s>(&'s self, scope: &rayon::Scope<'s>, parent: &OwnedFd, item: Item, hidden: bool) {
+        let name = path::split(&item.path).1;
+        let open = || openat(parent, name, DIRECTORY, rustix::fs::Mode::empty());
+        let mut touched = false;
+        let opened = match open() {
+            Err(Errno::ACCESS) => {
+                touched = true;
+                rustix::fs::chmodat(parent, name, rustix::fs::Mode::RWXU, AtFlags::empty()).and_then(|()| open())
+            }
+            answer => answer,
+        };
+        match opened.at("open", &self.shown(&item.path)) {
+            Ok(directory) => self.enter(scope, Arc::new(directory), item, hidden, touched),
+            Err(error) => drop(self.found().failed.get_or_insert(error)),
+        }
+    }
+
+    fn item(&self, parent: BorrowedFd<'_>, path: Vec<u8>) -> Result<Item> {
+        if path.len() > path::LONGEST {
+            let reason = "it has more than 4095 bytes, which no tool could unpack";
+            return Err(Error::BadPath { path: shown(&path), reason });
+        }
+        let (name, flags) = (path::split(&path).1, AtFlags::SYMLINK_NOFOLLOW);
         let status = statx(parent, name, flags, StatxFlags::BASIC_STATS).at("examine", &self.shown(&path))?;
         let (xattrs, marks) = xattrs::read(parent, name, self.mode).at("read the xattrs of", &self.shown(&path))?;
-        if let Some(xattr) = marks.refers_elsewhere {
-            return Err(Error::RefusedUpper { path: self.shown(&path), xattr });
-        }
-        let item = Item { path, status, xattrs, marks };
-        match kind(&item) {
-            Some(Kind::Directory) => self.subdirectory(parent, item, hidden),
-            Some(Kind::Whiteout) => self.whiteout(parent, item, hidden),
-            Some(kind) => self.leaf(parent, kind, item, hidden),
-            None => self.remove(parent, &item.path, AtFlags::empty()),
+        match marks.refers_elsewhere {
+            Some(xattr) => Err(Error::RefusedUpper { path: self.shown(&path), xattr }),
+            None => Ok(Item { path, status, xattrs, marks }),
         }
     }
 
-    fn subdirectory(&self, parent: BorrowedFd<'_>, item: Item, hidden: bool) -> Result<Fate> {
-        let path = item.path.clone();
-        let name = path::split(&path).1;
-        let directory = match openat(parent, name, DIRECTORY, rustix::fs::Mode::empty()) {
-            Err(Errno::ACCESS) => return self.closed_directory(parent, item, hidden),
-            answer => answer.at("open", &self.shown(&path))?,
-        };
-        match self.directory(directory, item, hidden)? {
-            Fate::Removed => self.remove(parent, &path, AtFlags::REMOVEDIR),
-            Fate::Kept => Ok(Fate::Kept),
-        }
-    }
-
-    /// Without the right to read everything, a directory is opened to its owner for a moment.
-    fn closed_directory(&self, parent: BorrowedFd<'_>, item: Item, hidden: bool) -> Result<Fate> {
-        let (path, mode) = (self.shown(&item.path), item.status.stx_mode);
-        let name = path::split(&item.path).1.to_vec();
-        let set = |mode| rustix::fs::chmodat(parent, &*name, mode, AtFlags::empty()).at("open up", &path);
-        set(rustix::fs::Mode::RWXU)?;
-        let directory = openat(parent, &*name, DIRECTORY, rustix::fs::Mode::empty()).at("open", &path)?;
-        let fate = self.directory(directory, item, hidden)?;
-        match fate {
-            Fate::Removed => self.remove(parent, path_of(&path, self.fs), AtFlags::REMOVEDIR),
-            Fate::Kept => set(rustix::fs::Mode::from_raw_mode(mode.into())).map(|()| fate),
-        }
-    }
-
-    fn whiteout(&self, parent: BorrowedFd<'_>, item: Item, hidden: bool) -> Result<Fate> {
-        if hidden || self.lower.lookup(&item.path).is_none() {
-            return self.remove(parent, &item.path, AtFlags::empty());
-        }
-        self.keep(Kept { path: item.path, body: Body::whiteout(), inode: None });
-        Ok(Fate::Kept)
-    }
-
-    fn leaf(&self, parent: BorrowedFd<'_>, kind: Kind, item: Item, hidden: bool) -> Result<Fate> {
+    /// Takes a non-directory into the layer, or out of the upper directory if it means nothing; false then.
+    fn leaf(&self, parent: BorrowedFd<'_>, kind: Option<Kind>, item: Item, hidden: bool) -> Result<bool> {
         let name = path::split(&item.path).1;
-        let mut body = body(kind, &item);
-        if kind == Kind::Symlink {
-            let target = rustix::fs::readlinkat(parent, name, Vec::new());
-            body.set_target(target.at("read the link", &self.shown(&item.path))?.to_bytes());
-        }
-        if !hidden && self.is_unchanged(parent, &item.path, &body)? {
-            return self.remove(parent, &item.path, AtFlags::empty());
-        }
+        let remove = || unlinkat(parent, name, AtFlags::empty()).at("remove", &self.shown(&item.path));
+        let body = match kind {
+            None => return remove().map(|()| false),
+            Some(Kind::Whiteout) if hidden || self.lower.lookup(&item.path).is_none() => {
+                return remove().map(|()| false);
+            }
+            Some(Kind::Whiteout) => Body::whiteout(),
+            Some(kind) => {
+                let mut body = body(kind, &item);
+                if kind == Kind::Symlink {
+                    let target = rustix::fs::readlinkat(parent, name, Vec::new());
+                    body.set_target(target.at("read the link", &self.shown(&item.path))?.to_bytes());
+                }
+                if !hidden && self.is_unchanged(parent, &item.path, &body)? {
+                    return remove().map(|()| false);
+                }
+                body
+            }
+        };
         let device = rustix::fs::makedev(item.status.stx_dev_major, item.status.stx_dev_minor);
-        let inode = (item.status.stx_nlink > 1).then_some((device, item.status.stx_ino));
-        self.keep(Kept { path: item.path, body, inode });
-        Ok(Fate::Kept)
+        // All whiteouts of a mount are one inode, which means nothing.
+        let linked = body.kind != Kind::Whiteout && item.status.stx_nlink > 1;
+        let inode = linked.then_some((device, item.status.stx_ino));
+        self.found().kept.push(Kept { path: item.path, body, inode });
+        Ok(true)
     }
 
     /// Whether a non-directory ends as the lower layers have it, down to its time and bytes.
@@ -175,21 +234,15 @@ impl Scan<'_> {
             return Ok(true);
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let name = path::split(path).1;
-        let above = match openat(parent, name, flags, rustix::fs::Mode::empty()) {
+        let above = match openat(parent, path::split(path).1, flags, rustix::fs::Mode::empty()) {
             Err(Errno::ACCESS) => return Ok(false),
             answer => File::from(answer.at("open", &self.shown(path))?),
         };
         copy::equal(above, self.lower.open(&below)?).at("compare", &self.shown(path))
     }
 
-    fn remove(&self, parent: BorrowedFd<'_>, path: &[u8], flags: AtFlags) -> Result<Fate> {
-        unlinkat(parent, path::split(path).1, flags).at("remove", &self.shown(path))?;
-        Ok(Fate::Removed)
-    }
-
-    fn keep(&self, kept: Kept) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    fn found(&self) -> std::sync::MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self, directory: &OwnedFd, path: &[u8]) -> Result<Vec<Vec<u8>>> {
@@ -205,14 +258,47 @@ impl Scan<'_> {
     }
 
     fn shown(&self, path: &[u8]) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        self.fs.join(std::ffi::OsStr::from_bytes(path))
+        full(self.fs, path)
     }
 }
 
-fn path_of<'a>(full: &'a Path, fs: &Path) -> &'a [u8] {
+/// Removes directories that equal the lower layers' and have nothing in them, the deepest first, and gives those
+/// that were touched on the way their mode and time back.
+fn drop_unchanged_directories(
+    fs: &Path,
+    root: &OwnedFd,
+    kept: &mut Vec<Kept>,
+    touched: &mut HashSet<Vec<u8>>,
+) -> Result<()> {
+    let mut stays = vec![true; kept.len()];
+    let mut following: Option<usize> = None;
+    for at in (0..kept.len()).rev() {
+        let Kept { path, body, .. } = &kept[at];
+        let filled = following.is_some_and(|next| path::is_within(&kept[next].path, path));
+        if body.kind == Kind::Directory && body.parent_only && !filled && !path.is_empty() {
+            let (parent, name) = path::split(path);
+            let parent_directory = beneath::open_directory(root.as_fd(), parent).at("open", &full(fs, parent))?;
+            unlinkat(parent_directory, name, AtFlags::REMOVEDIR).at("remove", &full(fs, path))?;
+            touched.insert(parent.to_vec());
+            stays[at] = false;
+            continue;
+        }
+        following = Some(at);
+        if touched.contains(path) {
+            let directory = beneath::open_directory(root.as_fd(), path).at("open", &full(fs, path))?;
+            rustix::fs::fchmod(&directory, rustix::fs::Mode::from_raw_mode(body.mode))
+                .and_then(|()| rustix::fs::futimens(&directory, &times(body.mtime)))
+                .at("set the time of", &full(fs, path))?;
+        }
+    }
+    let mut stays = stays.into_iter();
+    kept.retain(|_| stays.next().unwrap_or(true));
+    Ok(())
+}
+
+fn full(fs: &Path, path: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
-    full.strip_prefix(fs).unwrap_or(full).as_os_str().as_bytes()
+    fs.join(std::ffi::OsStr::from_bytes(path))
 }
 
 /// `None` for what no layer holds: sockets.

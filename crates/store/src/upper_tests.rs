@@ -306,3 +306,36 @@ fn mtimes_of_unchanged_parents_survive_the_clean_up() {
     assert_eq!(mtime, metadata(0).mtime.seconds);
     assert_eq!(top.index().unwrap().get("d").unwrap().mtime(), metadata(0).mtime);
 }
+
+#[test]
+fn deep_directories_neither_crash_nor_hide() {
+    let (_directory, store) = store();
+    let stage = |depth: usize| {
+        let staged = store.layers().stage(&metadata(0o755)).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY;
+        let mut at = rustix::fs::open(staged.fs_path(), flags, rustix::fs::Mode::empty()).unwrap();
+        for _ in 0..depth {
+            rustix::fs::mkdirat(&at, c"deep", rustix::fs::Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, c"deep", flags, rustix::fs::Mode::empty()).unwrap();
+        }
+        staged
+    };
+    let made = stage(300).commit_upper(&crate::Union::default()).unwrap();
+    assert_eq!(made.index().unwrap().len(), 301);
+    assert_eq!(union(&[&made]).walk("").len(), 301);
+    // As many as fit into a path: either it works or it says why not.
+    let refused = stage(900).commit_upper(&crate::Union::default()).err();
+    assert!(matches!(refused, Some(crate::Error::BadPath { .. } | crate::Error::Io { .. })), "{refused:?}");
+}
+
+#[test]
+fn large_directories_are_read_whole() {
+    let (_directory, store) = store();
+    let staged = store.layers().stage(&metadata(0o755)).unwrap();
+    std::fs::create_dir(staged.fs_path().join("large")).unwrap();
+    for number in 0..3000 {
+        std::fs::write(staged.fs_path().join(format!("large/{number}")), "x").unwrap();
+    }
+    let made = staged.commit_upper(&crate::Union::default()).unwrap();
+    assert_eq!(made.index().unwrap().len(), 3002);
+}

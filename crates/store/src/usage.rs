@@ -94,20 +94,51 @@ pub(crate) fn freed_with(trees: &[std::path::PathBuf]) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Shows every entry's status. What vanishes meanwhile or may not be looked into is passed over.
+/// Shows every entry's status. What vanishes meanwhile, lies too deep or may not be looked into is passed over.
 fn walk(tree: &Path, visit: &mut dyn FnMut(&fs::Metadata)) -> Result<()> {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-    let status = match fs::symlink_metadata(tree) {
-        Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(()),
-        answer => answer.at("examine", tree)?,
-    };
-    visit(&status);
-    if !status.is_dir() {
-        return Ok(());
+    use std::io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied};
+    let passed_over = |error: &std::io::Error| matches!(error.kind(), InvalidFilename | NotFound | PermissionDenied);
+    let mut open = vec![tree.to_owned()];
+    while let Some(path) = open.pop() {
+        let status = match fs::symlink_metadata(&path) {
+            Err(error) if passed_over(&error) => continue,
+            answer => answer.at("examine", &path)?,
+        };
+        visit(&status);
+        if !status.is_dir() {
+            continue;
+        }
+        match fs::read_dir(&path) {
+            Err(error) if passed_over(&error) => {}
+            Err(error) => return Err(Error::io("list", path, error)),
+            Ok(entries) => {
+                for entry in entries {
+                    open.push(entry.at("list", &path)?.path());
+                }
+            }
+        }
     }
-    match fs::read_dir(tree) {
-        Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(()),
-        Err(error) => Err(Error::io("list", tree, error)),
-        Ok(mut entries) => entries.try_for_each(|entry| walk(&entry.at("list", tree)?.path(), visit)),
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_counts_once_and_is_freed_with_its_last_name() {
+        let directory = crate::testing::directory();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["a", "b"] {
+            fs::create_dir(path(name)).unwrap();
+        }
+        fs::write(path("a/file"), vec![1; 100_000]).unwrap();
+        fs::hard_link(path("a/file"), path("b/file")).unwrap();
+        let mut disk = Disk::default();
+        assert!(disk.add(&path("a")).unwrap() >= 100_000);
+        assert!(disk.add(&path("b")).unwrap() < 100_000);
+        assert!(freed_with(&[path("a")]).unwrap() < 100_000);
+        let both = freed_with(&[path("a"), path("b"), path("none")]).unwrap();
+        assert!((100_000..200_000).contains(&both));
     }
 }

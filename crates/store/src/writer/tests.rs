@@ -310,3 +310,47 @@ fn threads_write_at_once() {
         assert!(made.fs_path().join(path).exists(), "{path}");
     }
 }
+
+/// Not a test by itself as root: the next one runs it as a plain user.
+#[test]
+fn rootless_the_index_keeps_what_the_disk_cannot() {
+    let (_directory, store) = crate::testing::store_for(crate::Mode::Rootless);
+    let writer = writer(&store);
+    let given = Metadata { mode: 0o4711, uid: 12, gid: 34, ..metadata(0) };
+    writer.directory("d", &given).unwrap();
+    let mut file = writer.file("d/f", &given, Hashing::Now).unwrap();
+    file.write_all(b"x").unwrap();
+    file.finish().unwrap();
+    writer.symlink("d/l", b"f", &given).unwrap();
+    writer.device("d/null", Kind::CharacterDevice, Device { major: 1, minor: 3 }, &given).unwrap();
+    writer.whiteout("d/gone").unwrap();
+    let made = writer.commit().unwrap();
+    expect![[r#"
+        dir / 755 parent-only
+        dir /d 4711 12:34
+        file /d/f 4711 12:34 1b
+        whiteout /d/gone
+        link /d/l 12:34 -> f
+        char /d/null 4711 12:34 1:3
+    "#]]
+    .assert_eq(&show(&made.index().unwrap()));
+}
+
+#[test]
+fn a_plain_user_can_write_layers() {
+    if !crate::testing::root("becoming a plain user") {
+        return;
+    }
+    let directory = crate::testing::directory();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("tests");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program)
+        .args(["writer::", "store::", "prune::"])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
