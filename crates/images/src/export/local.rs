@@ -1,7 +1,7 @@
-//! A root file system into a directory, as the calling user, as `--output type=local` does.
+//! A root file system into a directory, as `--output type=local` does.
 //!
-//! Owners are the caller's; modes, times and links are the image's. Everything goes beneath the
-//! given descriptor: what the directory held before may replace nothing outside of it.
+//! Modes, times and links are the image's. Everything goes beneath the given descriptor: what the
+//! directory held before may replace nothing outside of it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,18 +10,38 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use kiln_store::{Entry, Found, Kind, Timestamp, Union};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::ExportError;
 use super::rootfs::FirstNames;
 use crate::pack::copy_content;
 
+/// Whose the entries of the directory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// The calling user's, as a local output is.
+    Caller,
+    /// The image's, as far as the caller may give files away.
+    Image,
+}
+
 /// Writes the root file system into `directory`. Files that are there are replaced, directories
 /// merged, everything else stays. Device nodes are left out where the caller may not make them.
+/// File times after `newest` become `newest`.
 pub fn local(directory: BorrowedFd<'_>, rootfs: &Union, newest: Option<Timestamp>) -> Result<(), ExportError> {
+    materialize(directory, rootfs, newest, Owners::Caller)
+}
+
+/// The same as [`local`], with the owners that are asked for.
+pub fn materialize(
+    directory: BorrowedFd<'_>,
+    rootfs: &Union,
+    newest: Option<Timestamp>,
+    owners: Owners,
+) -> Result<(), ExportError> {
     let root = open_directory(directory, OsStr::new(".")).map_err(|error| failed(b".", error))?;
-    let mut tree = Tree { root, open: Vec::new(), newest, rootfs };
+    let mut tree = Tree { root, open: Vec::new(), newest, rootfs, owners };
     let mut first_names = FirstNames::default();
     for found in rootfs.walk(b"") {
         let path = found.entry.path();
@@ -44,6 +64,7 @@ struct Tree<'a> {
     open: Vec<(OwnedFd, Entry<'a>)>,
     newest: Option<Timestamp>,
     rootfs: &'a Union,
+    owners: Owners,
 }
 
 impl<'a> Tree<'a> {
@@ -59,7 +80,8 @@ impl<'a> Tree<'a> {
                 self.open.push((directory, entry));
                 break;
             }
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(entry.mode()))
+            self.give(directory.as_fd(), OsStr::new(""), &entry)
+                .and_then(|()| rustix::fs::fchmod(&directory, Mode::from_raw_mode(entry.mode())))
                 .and_then(|()| rustix::fs::futimens(&directory, &self.times(&entry)))
                 .map_err(|error| failed(entry.path(), error))?;
         }
@@ -80,6 +102,7 @@ impl<'a> Tree<'a> {
             Kind::File => self.file(found, name)?,
             Kind::Symlink => {
                 rustix::fs::symlinkat(OsStr::from_bytes(entry.target()), self.parent(), name).map_err(wrong)?;
+                self.give(self.parent(), name, &entry).map_err(wrong)?;
                 self.set_times(&entry, name).map_err(wrong)?;
             }
             Kind::Fifo => self.node(&entry, name, FileType::Fifo).map_err(wrong)?,
@@ -100,8 +123,10 @@ impl<'a> Tree<'a> {
         let at = |source| ExportError::WriteEntry { path: shown(entry.path()), source };
         copy_content(source, entry.path(), entry.size(), entry.digest(), &mut output, at)?;
         output.flush().map_err(at)?;
-        rustix::fs::fchmod(output.get_ref(), Mode::from_raw_mode(entry.mode())).map_err(wrong)?;
-        rustix::fs::futimens(output.get_ref(), &self.times(&entry)).map_err(wrong)
+        let file = output.get_ref();
+        self.give(file.as_fd(), OsStr::new(""), &entry).map_err(wrong)?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode())).map_err(wrong)?;
+        rustix::fs::futimens(file, &self.times(&entry)).map_err(wrong)
     }
 
     /// A named pipe or device. Where devices are not allowed there is none.
@@ -112,6 +137,7 @@ impl<'a> Tree<'a> {
             Err(Errno::PERM) if kind != FileType::Fifo => return Ok(()),
             other => other?,
         }
+        self.give(self.parent(), name, entry)?;
         rustix::fs::chmodat(self.parent(), name, mode, AtFlags::empty())?;
         self.set_times(entry, name)
     }
@@ -131,6 +157,20 @@ impl<'a> Tree<'a> {
         match rustix::fs::linkat(&source, name, self.parent(), own_name, AtFlags::empty()) {
             // The first name is a device that could not be made.
             Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets the owner of `name`, or of the descriptor itself if the name is empty, where the
+    /// image's owners are wanted. What the caller may not give away stays the caller's.
+    fn give(&self, at: BorrowedFd<'_>, name: &OsStr, entry: &Entry<'a>) -> rustix::io::Result<()> {
+        if self.owners == Owners::Caller {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(entry.uid()), Gid::from_raw(entry.gid()));
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        match rustix::fs::chownat(at, name, Some(uid), Some(gid), flags) {
+            Err(Errno::PERM | Errno::INVAL) => Ok(()),
             other => other,
         }
     }

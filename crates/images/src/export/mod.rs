@@ -17,7 +17,7 @@ use kiln_store::{Image, ImageLayer, Layer, NewImage, Store, Timestamp};
 use crate::compression::Format;
 use crate::pack::{self, PackError};
 
-pub use local::local;
+pub use local::{Owners, local, materialize};
 pub use rootfs::tar;
 
 pub(crate) use archive::{Listing, write_archive};

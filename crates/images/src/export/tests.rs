@@ -331,3 +331,29 @@ fn hard_links_of_the_image_are_hard_links_in_a_directory() {
     let inode = |path: &str| std::fs::metadata(target.path().join(path)).unwrap().ino();
     assert!(inode("dir/first") == inode("other/second") && inode("dir/first") == inode("dir/third"));
 }
+
+#[test]
+fn owners_are_kept_where_that_is_asked_for() {
+    let test = TestStore::new();
+    let layer = layer_over(&test.store, &[], |writer| {
+        let mut owned = metadata(0o4755);
+        (owned.uid, owned.gid) = (11, 12);
+        put_file(writer, "d/f", &owned, b"1");
+        writer.directory("d", &owned).unwrap();
+        writer.symlink("l", b"nowhere", &owned).unwrap();
+    });
+    let rootfs = Union::new(vec![layer]).unwrap();
+    let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let theirs = if is_root() { (11, 12) } else { me };
+    for (owners, expected) in [(Owners::Caller, me), (Owners::Image, theirs)] {
+        let target = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(target.path()).unwrap();
+        materialize(directory.as_fd(), &rootfs, None, owners).unwrap();
+        for path in ["d", "d/f", "l"] {
+            let found = std::fs::symlink_metadata(target.path().join(path)).unwrap();
+            assert_eq!((found.uid(), found.gid()), expected, "{path}");
+        }
+        let file = std::fs::metadata(target.path().join("d/f")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o7777, 0o4755);
+    }
+}
