@@ -2,13 +2,24 @@
 
 use super::*;
 
-/// What an action that does something does it for, and under which key if it is under a lock.
+/// What an action that does something does it for.
 fn subject(action: &Doing) -> Option<(Ticket, JobId, NodeId)> {
     match action {
         Action::Identify { ticket, job, node, .. }
         | Action::LookUp { ticket, job, node, .. }
         | Action::Lock { ticket, job, node, .. }
         | Action::Execute { ticket, job, node, .. } => Some((*ticket, *job, *node)),
+        _ => None,
+    }
+}
+
+/// The key under which others may wait for an action too.
+fn key(action: &Doing) -> Option<Key> {
+    match action {
+        Action::LookUp { lookup: Lookup::Recipe(key), .. } | Action::Lock { key, .. } => Some(*key),
+        Action::LookUp { lookup: Lookup::Content { identity, .. }, .. } | Action::Execute { identity, .. } => {
+            Some(*identity.lock_key())
+        }
         _ => None,
     }
 }
@@ -22,6 +33,22 @@ impl Simulation {
         let running = self.count(|action| matches!(action, Action::Execute { .. }));
         assert!(running <= self.slots, "seed {}: {running} of {} run", self.seed, self.slots);
         self.seen.slots_full += usize::from(running == self.slots);
+        self.check_needed();
+    }
+
+    /// Whatever is under way is waited for, or has been told to end.
+    fn check_needed(&self) {
+        for pending in self.pending.values().filter(|pending| !pending.cancelled) {
+            let Some((_, job, node)) = subject(&pending.action) else { continue };
+            let waited_for = match key(&pending.action) {
+                _ if !self.players[&job].settled.contains_key(&node) => true,
+                None => false,
+                Some(key) => (self.identified.iter())
+                    .filter(|(_, of)| **of == key)
+                    .any(|((job, node), _)| !self.players[job].settled.contains_key(node)),
+            };
+            assert!(waited_for, "seed {}: nobody waits for {:?}", self.seed, pending.action);
+        }
     }
 
     fn count(&self, which: impl Fn(&Doing) -> bool) -> usize {
@@ -34,6 +61,9 @@ impl Simulation {
             let player = &self.players[&job];
             assert!(!player.left, "seed {seed}: {job:?} has left, yet {action:?}");
             assert!(!player.settled.contains_key(&node), "seed {seed}: ended, yet {action:?}");
+            let failed = player.settled.values().any(|settled| matches!(settled, Settled::Failed(_)));
+            let stopped = failed && player.policy == Policy::FailFast;
+            assert!(!stopped, "seed {seed}: {job:?} has failed, yet {action:?}");
             self.check_start(&action);
             let pending = Pending { action, cancelled: false };
             assert!(self.pending.insert(ticket, pending).is_none(), "seed {seed}: {ticket:?} twice");

@@ -70,7 +70,8 @@ struct Simulation {
     pending: BTreeMap<Ticket, Pending>,
     locks: BTreeSet<Key>,
     players: BTreeMap<JobId, Player>,
-    identified: BTreeSet<(JobId, NodeId)>,
+    /// The lock key by which a vertex was identified last.
+    identified: BTreeMap<(JobId, NodeId), Key>,
     seen: Seen,
 }
 
@@ -88,7 +89,7 @@ impl Simulation {
             pending: BTreeMap::new(),
             locks: BTreeSet::new(),
             players: BTreeMap::new(),
-            identified: BTreeSet::new(),
+            identified: BTreeMap::new(),
             seen: Seen::default(),
         }
     }
@@ -102,6 +103,7 @@ impl Simulation {
                 14..20 => self.leave_any(),
                 20..25 => self.lock_elsewhere(),
                 25..31 => self.unlock_elsewhere(),
+                31..36 => self.world.lose_a_record(&mut self.random),
                 _ => self.finish_any(),
             }
         }
@@ -155,10 +157,8 @@ impl Simulation {
         let no_cache = if self.random.percent(20) { 50 } else { 0 };
         let mut vertices = Vec::new();
         for _ in 0..count {
-            let op = self.random.below(self.world.natures.len()) as Op;
             let known = self.players[&job].vertices.len();
-            let inputs =
-                (0..self.random.below(4).min(known)).map(|_| NodeId(self.random.below(known) as u64)).collect();
+            let (op, inputs) = self.model(known).unwrap_or_else(|| self.invent(known));
             let cache = if self.random.percent(no_cache) { Cache::Ignore } else { Cache::Use };
             let vertex = Vertex { inputs, cache };
             vertices.push((NodeId(known as u64), vertex.clone()));
@@ -173,6 +173,20 @@ impl Simulation {
         player.requests += 1;
         player.unanswered.insert(request);
         self.tell(Event::Want { job, request, targets });
+    }
+
+    /// A vertex at the same place in another job's graph, as of the same Dockerfile.
+    fn model(&mut self, place: usize) -> Option<(Op, Vec<NodeId>)> {
+        let jobs: Vec<JobId> = self.players.keys().copied().collect();
+        let other = self.pick(&jobs).filter(|_| self.random.percent(70))?;
+        let (op, vertex) = self.players[&other].vertices.get(place)?;
+        Some((*op, vertex.inputs.clone()))
+    }
+
+    fn invent(&mut self, known: usize) -> (Op, Vec<NodeId>) {
+        let op = self.random.below(self.world.natures.len()) as Op;
+        let inputs = (0..self.random.below(4).min(known)).map(|_| NodeId(self.random.below(known) as u64)).collect();
+        (op, inputs)
     }
 
     fn leave_any(&mut self) {
@@ -296,15 +310,15 @@ impl Simulation {
     }
 
     fn identify(&mut self, job: JobId, node: NodeId, inputs: &[Key]) -> Identity<Key> {
-        if !self.identified.insert((job, node)) {
-            self.seen.identified_again += 1;
-        }
         let op = self.op(job, node);
         let identity = match self.world.nature(op).provisional {
             true => Identity::Provisional(self.world.lock_key(op, inputs)),
             false => Identity::Known(self.world.recipe(op, inputs)),
         };
-        self.world.lockable.insert(*identity.lock_key());
+        let key = *identity.lock_key();
+        self.world.lockable.insert(key);
+        let before = self.identified.insert((job, node), key);
+        self.seen.identified_again += usize::from(before.is_some());
         identity
     }
 

@@ -168,6 +168,16 @@ impl World {
         }
     }
 
+    /// A record is pruned.
+    pub(super) fn lose_a_record(&mut self, random: &mut Random) {
+        if !self.by_recipe.is_empty() {
+            let lost = random.below(self.by_recipe.len());
+            let recipe = self.by_recipe.keys().nth(lost).copied();
+            self.by_recipe.retain(|key, _| Some(*key) != recipe);
+            self.by_content.retain(|_, (key, _)| Some(*key) != recipe);
+        }
+    }
+
     /// Whether two keys are of the same op on inputs of the same recipes.
     pub(super) fn mean_the_same(&self, one: Key, other: Key) -> bool {
         self.meanings.get(&one) == self.meanings.get(&other)
