@@ -302,11 +302,8 @@ pub(crate) fn is_intact(store: &Arc<Inner>, digest: &str) -> bool {
     reader.is_ok_and(|mut reader| reader.hasher.is_some() && io::copy(&mut reader, &mut io::sink()).is_ok())
 }
 
-/// Removes files without a row. Skipped while another process is just placing one.
+/// Removes files without a row. The caller keeps others from placing any.
 pub(crate) fn sweep(store: &Inner) -> Result<()> {
-    let Some(_alone) = store.locks.try_acquire(Inner::placing_key(), Sharing::Exclusive)? else {
-        return Ok(());
-    };
     for algorithm in list(&store.root.join("blobs"))? {
         for path in list(&algorithm)? {
             let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());

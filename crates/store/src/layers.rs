@@ -402,11 +402,8 @@ pub(crate) fn remove_unless_leased(store: &Inner, id: LayerId) -> Result<bool> {
     crate::remove::tree(&trash).map(|()| true)
 }
 
-/// Removes directories without a row. Skipped while another process is just placing a layer.
+/// Removes directories without a row. The caller keeps others from placing any.
 pub(crate) fn sweep(store: &Inner) -> Result<()> {
-    let Some(_alone) = store.locks.try_acquire(Inner::placing_key(), Sharing::Exclusive)? else {
-        return Ok(());
-    };
     let directory = store.root.join("layers");
     for entry in fs::read_dir(&directory).at("list", &directory)? {
         let entry = entry.at("list", &directory)?;

@@ -25,6 +25,9 @@ use crate::usage::freed_with;
 /// How long what a resolution names stays, in seconds: 30 days.
 const RESOLUTIONS_KEEP: i64 = 30 * 24 * 3600;
 
+/// How long logs and digests of contexts stay after they were last written, in seconds: 30 days.
+const UNWRITTEN_KEEP: i64 = 30 * 24 * 3600;
+
 /// What to delete. Nothing that an image, a container or a living process's lease needs is ever deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Prune {
@@ -106,6 +109,11 @@ pub(crate) fn prune(store: &Arc<Inner>, policy: &Prune) -> Result<Freed> {
     for digest in &freed.blobs {
         if policy.dry_run {
             freed.bytes += blobs.size(digest)?.unwrap_or(0);
+        }
+    }
+    if policy.cache_to.is_some() {
+        for name in ["logs", "contexts"] {
+            prune_old(store, name, policy.dry_run, &mut freed)?;
         }
     }
     if policy.cache_mounts {
@@ -282,6 +290,24 @@ fn is_leased(store: &Inner, kind: &str, target: &str) -> Result<bool> {
         store.release_leases(&name)?;
     }
     Ok(false)
+}
+
+/// Logs of builds and digests of contexts that nobody wrote to for long.
+fn prune_old(store: &Inner, name: &str, dry_run: bool, freed: &mut Freed) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let directory = store.root.join(name);
+    for entry in std::fs::read_dir(&directory).at("list", &directory)? {
+        let entry = entry.at("list", &directory)?;
+        let written = entry.metadata().at("examine", &entry.path())?.mtime();
+        if written > now() - UNWRITTEN_KEEP {
+            continue;
+        }
+        freed.bytes += freed_with(&[entry.path()])?;
+        if !dry_run {
+            store.session.discard(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn prune_cache_mounts(store: &Inner, dry_run: bool, freed: &mut Freed) -> Result<()> {

@@ -173,4 +173,12 @@ fn resolutions_and_logs_are_kept() {
     assert!(log.path().ends_with(".._build/1_2_RUN_x.log"));
     assert!(store.logs().directory("..").ends_with("_.."));
     assert!(store.usage().unwrap().log_bytes > 0);
+    let old = Duration::from_secs(UNWRITTEN_KEEP as u64 + 60);
+    let directory = store.logs().directory("../build");
+    store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    assert!(directory.exists());
+    let opened = std::fs::File::open(&directory).unwrap();
+    opened.set_modified(std::time::SystemTime::now() - old).unwrap();
+    store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    assert!(!directory.exists());
 }

@@ -21,6 +21,9 @@ use crate::{
 /// The newest format that this program reads and writes.
 const FORMAT: u32 = 1;
 
+/// How long opening waits for others to finish what they are just putting in its place.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How overlayfs spells its marks in this store. The two are not interchangeable on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -175,6 +178,13 @@ impl Store {
         if dead.is_empty() {
             return Ok(());
         }
+        // Placing takes milliseconds. If somebody is stopped in the middle of it, a later process sweeps.
+        let started = std::time::Instant::now();
+        let patience = || started.elapsed() > PATIENCE;
+        let _alone = match self.inner.locks.acquire(Inner::placing_key(), Sharing::Exclusive, &patience) {
+            Err(Error::Cancelled) => return Ok(()),
+            guard => guard?,
+        };
         crate::layers::sweep(&self.inner)?;
         crate::blobs::sweep(&self.inner)?;
         for (name, _lock) in &dead {
