@@ -147,7 +147,7 @@ fn names_come_from_the_annotations() {
     let ref_name = layout::REF_NAME;
     for (annotations, names) in [
         (vec![[(image_name, "docker.io/library/a:1")].as_slice()], vec!["docker.io/library/a:1"]),
-        (vec![[(ref_name, "quay.io/b:2")].as_slice()], vec!["quay.io/b:2"]),
+        (vec![[(ref_name, "ghcr.io/b:2")].as_slice()], vec!["ghcr.io/b:2"]),
         (vec![[(ref_name, "latest")].as_slice()], vec![]),
         (vec![[].as_slice()], vec![]),
         (
