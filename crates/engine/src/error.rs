@@ -86,8 +86,25 @@ pub enum Error {
     /// The reference cannot be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// The container could not be started, or its end not be told.
-    #[error("failed to start the container: {0}")]
+    /// An `--add-host` value is not `NAME:ADDRESS`.
+    #[error("bad format for add-host: \"{0}\"")]
+    ExtraHost(String),
+    /// A `--tmpfs` has an option that is none, or that cannot be had yet.
+    #[error("invalid tmpfs option {option:?} for {path}: only size=, mode=, ro and rw are supported")]
+    TmpfsOption {
+        /// Where it shall be mounted.
+        path: String,
+        /// The option.
+        option: String,
+    },
+    /// Neither a container nor an image has this name or id.
+    #[error("No such object: {0}")]
+    NoSuchObject(String),
+    /// The container's process could not be started.
+    #[error("failed to create task for container: unable to start container process: error during container init: {0}")]
+    Start(Box<kiln_sandbox::StartError>),
+    /// The container could not be prepared, or its end not be told.
+    #[error(transparent)]
     Sandbox(Box<kiln_sandbox::Error>),
     /// The store refused something.
     #[error(transparent)]
@@ -145,7 +162,9 @@ impl Error {
     /// Who refuses.
     pub fn origin(&self) -> Origin {
         match self {
-            Error::TargetReference { .. } | Error::Reference(_) => Origin::Client,
+            Error::TargetReference { .. } | Error::Reference(_) | Error::ExtraHost(_) | Error::NoSuchObject(_) => {
+                Origin::Client
+            }
             _ => Origin::Engine,
         }
     }
@@ -154,7 +173,11 @@ impl Error {
     /// otherwise. Other commands exit with 1.
     pub fn run_exit_code(&self) -> u8 {
         match self {
-            Error::Sandbox(error) => error.exit_code(),
+            Error::Start(error) => match **error {
+                // The runtime's own view is 127, the shell's.
+                kiln_sandbox::StartError::WorkingDirectory { .. } => 125,
+                ref error => error.exit_code(),
+            },
             _ => 125,
         }
     }
@@ -176,7 +199,10 @@ impl From<kiln_store::Error> for Error {
 
 impl From<kiln_sandbox::Error> for Error {
     fn from(error: kiln_sandbox::Error) -> Self {
-        Error::Sandbox(Box::new(error))
+        match error {
+            kiln_sandbox::Error::Start(error) => Error::Start(Box::new(error)),
+            error => Error::Sandbox(Box::new(error)),
+        }
     }
 }
 

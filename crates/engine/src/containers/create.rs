@@ -1,14 +1,11 @@
-//! Making a container: settings, name, volumes, its row and directories.
+//! Making a container: settings, name, volumes, its row.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use kiln_oci::Digest;
-use kiln_store::{Layer, Metadata, NewContainer, Timestamp, Union};
-use rustix::fs::{Gid, Uid, chown};
+use kiln_store::{Layer, NewContainer, Union};
 
+use super::parse;
 use super::record::{Container, ContainerState, MountPoint, Value};
 use super::settings::{HostSettings, Network, Settings};
 use crate::{Engine, Error, names, volumes};
@@ -69,6 +66,12 @@ impl Engine {
     /// No such image, a name that is taken or is none, nothing to run, mounts that cannot be.
     pub fn create(&self, options: &CreateOptions) -> Result<Container, Error> {
         let name = options.name.as_deref().map(names::checked).transpose()?.map(str::to_owned);
+        for line in &options.extra_hosts {
+            parse::extra_host(line)?;
+        }
+        for (path, words) in &options.tmpfs {
+            parse::tmpfs(path, words)?;
+        }
         let image = self.find_image(&options.image)?;
         let config = self.image_config(&image)?.container();
         let mut settings = Settings::merged(options, &config)?;
@@ -81,14 +84,10 @@ impl Engine {
         let mounts = self.mount_points(options, &settings, &rootfs)?;
         let value = Value { settings, host: host_settings(options), mounts, state: ContainerState::default() };
         let row = self.insert(name, &id, &image.id, &layers, &value);
-        let made = row.and_then(|row| {
-            make_directories(&self.store.containers().directory(&id), &rootfs)?;
-            Container::from_row(row)
-        });
-        if made.is_err() {
+        if row.is_err() {
             self.remove_anonymous_volumes(&value.mounts);
         }
-        made
+        Container::from_row(row?)
     }
 
     fn insert(
@@ -164,20 +163,4 @@ fn default_hostname(network: Network, id: &str) -> String {
         Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         Network::Default | Network::None => super::record::short(id).to_owned(),
     }
-}
-
-/// The upper directory has the mode and owner that the image's root has: it is what `/` shows.
-fn make_directories(directory: &Path, rootfs: &Union) -> Result<(), Error> {
-    let root = rootfs.lookup("").map(|found| found.entry.metadata());
-    let root = root.unwrap_or_else(|| Metadata::root_owned(0o755, Timestamp::now()));
-    let upper = directory.join("fs");
-    for path in [&upper, &directory.join("work")] {
-        fs::create_dir(path).map_err(|error| Error::io("create", path, error))?;
-    }
-    if (root.uid, root.gid) != (0, 0) {
-        // In a user namespace the owner may not exist; then it stays root.
-        let _ = chown(&upper, Some(Uid::from_raw(root.uid)), Some(Gid::from_raw(root.gid)));
-    }
-    let mode = fs::Permissions::from_mode(root.mode & 0o7777);
-    fs::set_permissions(&upper, mode).map_err(|error| Error::io("set the mode of", &upper, error))
 }

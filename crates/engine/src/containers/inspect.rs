@@ -9,6 +9,21 @@ use crate::{Engine, Error, moment};
 const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 
 impl Engine {
+    /// Docker's JSON for a container or else an image.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`] where there is neither.
+    pub fn inspect(&self, name: &str) -> Result<Value, Error> {
+        match self.inspect_container(name) {
+            Err(Error::NoSuchContainer(_)) => {}
+            result => return result,
+        }
+        match self.inspect_image(name) {
+            Err(Error::NoSuchImage(_) | Error::Reference(_)) => Err(Error::NoSuchObject(name.into())),
+            result => result,
+        }
+    }
+
     /// Docker's JSON for a container.
     ///
     /// # Errors

@@ -2,8 +2,10 @@
 
 mod attached;
 mod create;
+mod directories;
 mod inspect;
 mod list;
+mod parse;
 mod record;
 mod remove;
 mod settings;

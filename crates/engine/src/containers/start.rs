@@ -1,18 +1,15 @@
 //! Starting a container.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use kiln_sandbox::{AccountFiles, Execution, Host, Mount, Process, Security, Source, Streams, Upper, users};
+use kiln_sandbox::{AccountFiles, Execution, Mount, Process, Security, Source, Streams, Upper, users};
 use kiln_store::{Layer, LockGuard, Sharing, Union};
 
 use super::attached::Attached;
 use super::record::Container;
 use super::settings::Network;
+use super::{directories, parse};
 use crate::{Engine, Error};
-
-/// Permission bits of a `--tmpfs`.
-const TMPFS_MODE: u32 = 0o1777;
 
 impl Engine {
     /// Starts a container that does not run, and hands over its streams. It ends with this
@@ -58,21 +55,19 @@ impl Engine {
 
     fn execution(&self, container: &Container, lock: &LockGuard, size: Option<(u16, u16)>) -> Result<Execution, Error> {
         let layers = self.container_layers(container)?;
-        let directory = self.store.containers().directory(&container.id);
-        let upper = Upper {
-            fs: directory.join("fs"),
-            work: directory.join("work"),
-            // What goes with the container need not survive a crash of the machine.
-            volatile: container.host.auto_remove,
-        };
-        let process = process(container, &layers, &upper)?;
+        let rootfs = Union::new(layers.clone())?;
+        // What goes with the container need not survive a crash of the machine.
+        let volatile = container.host.auto_remove;
+        let upper = directories::upper(&self.store.containers().directory(&container.id), &rootfs, volatile)?;
+        let process = process(container, &rootfs, &upper)?;
         let mut execution = Execution::container(layers, upper, process, &container.settings.hostname);
         execution.read_only = container.host.read_only;
         execution.network = network(container.host.network);
-        execution.extra_hosts = container.host.extra_hosts.iter().filter_map(|line| host(line)).collect();
+        let hosts = container.host.extra_hosts.iter().map(|line| parse::extra_host(line));
+        execution.extra_hosts = hosts.collect::<Result<_, _>>()?;
         execution.shm_size = container.host.shm_size;
         execution.init = container.host.init;
-        execution.mounts = mounts(container);
+        execution.mounts = mounts(container)?;
         if container.host.privileged {
             execution.security = Security::Insecure;
         }
@@ -92,9 +87,9 @@ impl Engine {
     }
 }
 
-fn process(container: &Container, layers: &[Layer], upper: &Upper) -> Result<Process, Error> {
+fn process(container: &Container, rootfs: &Union, upper: &Upper) -> Result<Process, Error> {
     let settings = &container.settings;
-    let files = AccountFiles::of_layers(&Union::new(layers.to_vec())?)?.changed_by(&upper.fs);
+    let files = AccountFiles::of_layers(rootfs)?.changed_by(&upper.fs);
     let identity = users::running(&settings.user, files.accounts()).map_err(kiln_sandbox::Error::User)?;
     let cwd = if settings.working_dir.is_empty() { "/" } else { &settings.working_dir };
     Ok(Process::new(settings.args(), settings.process_env(), cwd, identity))
@@ -108,43 +103,12 @@ fn network(network: Network) -> kiln_sandbox::Network {
     }
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`; others were refused when the container was made.
-fn host(line: &str) -> Option<Host> {
-    let (name, address) = line.split_once([':', '='])?;
-    let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
-    Some(Host { name: name.into(), address })
-}
-
-fn mounts(container: &Container) -> Vec<Mount> {
-    let tmpfs = container.host.tmpfs.iter().map(|(path, options)| tmpfs(path, options));
+fn mounts(container: &Container) -> Result<Vec<Mount>, Error> {
+    let tmpfs = container.host.tmpfs.iter().map(|(path, options)| parse::tmpfs(path, options));
     let others = container.mounts.iter().map(|mount| Mount {
         target: PathBuf::from(&mount.destination),
         source: Source::Host(mount.source.clone()),
         read_only: !mount.writable,
     });
-    tmpfs.chain(others).collect()
-}
-
-fn tmpfs(path: &str, options: &str) -> Mount {
-    let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
-    let mode = value("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(TMPFS_MODE);
-    let size = value("size").and_then(bytes);
-    let read_only = options.split(',').any(|option| option == "ro");
-    Mount { target: path.into(), source: Source::Tmpfs { size, mode }, read_only }
-}
-
-/// `64m` and the like.
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = match text.char_indices().last()? {
-        (at, unit) if unit.is_ascii_alphabetic() => (text.get(..at)?, unit.to_ascii_lowercase()),
-        _ => (text, 'b'),
-    };
-    let factor: u64 = match unit {
-        'b' => 1,
-        'k' => 1 << 10,
-        'm' => 1 << 20,
-        'g' => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    tmpfs.chain(others.map(Ok)).collect()
 }

@@ -6,6 +6,7 @@ mod specification;
 pub(crate) use specification::{Origin, Specification};
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use kiln_store::Union;
@@ -31,7 +32,7 @@ impl Engine {
         let directory = self.volume_directory();
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Error::io("read", directory, error)),
         };
         let mut volumes = Vec::new();
@@ -73,15 +74,27 @@ impl Engine {
         })
     }
 
-    /// A volume's directory, made and filled if it is new.
+    /// A volume's directory, made and filled if it is new. It is filled beside its place and then
+    /// put there, so that it is never seen half full.
     fn volume(&self, name: &str, wanted: &Specification, rootfs: &Union) -> Result<PathBuf, Error> {
-        let data = self.volume_directory().join(name).join("_data");
+        let directory = self.volume_directory().join(name);
+        let data = directory.join("_data");
         fs::create_dir_all(&data).map_err(|error| Error::io("create", &data, error))?;
         let mut entries = fs::read_dir(&data).map_err(|error| Error::io("read", &data, error))?;
-        if wanted.copies && entries.next().is_none() {
-            fill::copy(rootfs, &wanted.destination, &data)?;
+        if !wanted.copies || entries.next().is_some() {
+            return Ok(data);
         }
-        Ok(data)
+        let new = directory.join(format!("_new-{}", names::id()?));
+        fs::create_dir(&new).map_err(|error| Error::io("create", &new, error))?;
+        let filled = fill::copy(rootfs, &wanted.destination, &new);
+        match filled.and_then(|()| fs::rename(&new, &data).map_err(|error| Error::io("replace", &data, error))) {
+            Ok(()) => Ok(data),
+            Err(error) => {
+                // It is of no use to anybody.
+                let _ = fs::remove_dir_all(&new);
+                if is_filled_by_another(&error) { Ok(data) } else { Err(error) }
+            }
+        }
     }
 
     /// Removes what nobody named; others may have gone before, which is as well.
@@ -97,4 +110,8 @@ impl Engine {
     fn volume_directory(&self) -> PathBuf {
         self.store.root().join("volumes")
     }
+}
+
+fn is_filled_by_another(error: &Error) -> bool {
+    matches!(error, Error::Io { action: "replace", source, .. } if source.kind() == ErrorKind::DirectoryNotEmpty)
 }

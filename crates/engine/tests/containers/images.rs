@@ -76,4 +76,6 @@ fn images_are_listed_and_shown(bench: &Bench) {
     assert_eq!((&shown["Os"], &shown["Architecture"]), (&"linux".into(), &"amd64".into()));
     assert_eq!(shown["Config"]["Cmd"], serde_json::json!(["sh"]));
     assert_eq!(shown["RepoTags"], serde_json::json!(["box:latest"]));
+    assert_eq!(bench.engine.inspect("box").unwrap()["Id"], shown["Id"]);
+    assert_eq!(bench.engine.inspect("nosuch").unwrap_err().to_string(), "No such object: nosuch");
 }

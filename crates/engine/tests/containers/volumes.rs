@@ -38,6 +38,8 @@ fn a_named_volume_is_filled_once_and_kept(bench: &Bench) {
     assert_eq!(ran.stdout, "from the image\n", "{}", ran.stderr);
     let volume = bench.engine.volumes().unwrap().remove(0);
     assert_eq!(volume.name, "vol");
+    let beside = std::fs::read_dir(volume.mountpoint.parent().unwrap()).unwrap().count();
+    assert_eq!(beside, 1);
     let directory = std::fs::metadata(volume.mountpoint.join("d")).unwrap();
     assert_eq!((directory.mode() & 0o7777, directory.mtime()), (0o750, 1_700_000_000));
     let ran = bench.run(&with(&["vol:/seed:ro"], "ls /seed")).unwrap();
