@@ -1,7 +1,7 @@
 //! Writing: the stream is cut into blocks of fixed size, each becomes a gzip member or zstd frame
 //! of its own, and they are written in order. Readers see one stream.
 //!
-//! Memory is bounded: as many blocks as there are threads, twice, are under way at once.
+//! Memory is bounded: hardly more blocks than threads are under way at once.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -13,7 +13,9 @@ use super::Format;
 /// Bytes of input that become one gzip member.
 const GZIP_BLOCK: usize = 1 << 20;
 /// Bytes of input that become one zstd frame: its matches reach further back.
-const ZSTD_BLOCK: usize = 4 << 20;
+const ZSTD_BLOCK: usize = 2 << 20;
+/// Blocks beyond one a thread that wait for their turn to be written.
+const WAITING: usize = 2;
 
 /// Compresses what is written to it on its way to `W`. [`CompressedWriter::finish`] must be called.
 pub struct CompressedWriter<W: Write> {
@@ -51,7 +53,7 @@ impl<W: Write> CompressedWriter<W> {
     /// Hands the full block to the pool; waits for the oldest one if too many are under way.
     fn start_block(&mut self) -> io::Result<()> {
         let pool = pool()?;
-        while self.under_way.len() >= pool.current_num_threads() * 2 {
+        while self.under_way.len() >= pool.current_num_threads() + WAITING {
             self.write_oldest()?;
         }
         let block = std::mem::take(&mut self.block);

@@ -46,7 +46,10 @@ pub enum PackError {
         what: &'static str,
     },
     /// The layer's archive is another one than before.
-    #[error("layer {layer} is damaged: its diff id was {expected} and is now {actual}")]
+    #[error(
+        "layer {layer} cannot be written as it was: its diff id was {expected} and is now {actual}; \
+         load or pull its image again, or remove it and build again"
+    )]
     Changed {
         /// The layer.
         layer: LayerId,
