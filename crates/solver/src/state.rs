@@ -6,6 +6,8 @@
 
 mod flight;
 mod job;
+#[cfg(test)]
+mod tests;
 mod vertex;
 
 use std::collections::{BTreeMap, VecDeque};

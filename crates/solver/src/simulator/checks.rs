@@ -105,7 +105,17 @@ impl Simulation {
     fn check_start(&mut self, action: &Doing) {
         let seed = self.seed;
         match action {
-            Action::Lock { key, .. } => {
+            Action::LookUp { job, node, lookup, .. } => {
+                let by_content = matches!(lookup, Lookup::Content { .. });
+                self.looked_up.insert((*job, *node, by_content));
+            }
+            Action::Lock { job, node, key, .. } => {
+                if self.vertex(*job, *node).cache == Cache::Use {
+                    let provisional = self.world.nature(self.op(*job, *node)).provisional;
+                    let by = |content| self.looked_up.contains(&(*job, *node, content));
+                    let asked = by(true) || !(provisional || self.is_stale(*job, *node)) && by(false);
+                    assert!(asked, "seed {seed}: {action:?} before its record was asked for");
+                }
                 assert!(!self.locks.contains(key), "seed {seed}: {action:?} again");
                 let same = |other: &Doing| matches!(other, Action::Lock { key: k, .. } if k == key);
                 assert_eq!(self.count(same), 0, "seed {seed}: {action:?} twice");
@@ -218,13 +228,23 @@ impl Simulation {
         if self.is_stale(job, node) {
             assert_ne!(done.how, How::HitByRecipe, "seed {seed}: {job:?} {node} by recipe");
         }
-        if (self.is_stale(job, node) || done.how == How::HitByContent)
+        let alone = done.how == How::Executed && !self.has_twin(job, node, done);
+        if (self.is_stale(job, node) || done.how == How::HitByContent || alone)
             && let Some(inputs) = self.inputs(job, node)
         {
             let values: Vec<Value> = inputs.iter().map(|done| done.output).collect();
             let right = self.world.is_made_of(done.output, op, &values);
             assert!(right, "seed {seed}: {job:?} {node} is made of other inputs");
         }
+    }
+
+    /// Whether an equal vertex of the same job has the same result: it may stand for this one's
+    /// before the inputs are there.
+    fn has_twin(&self, job: JobId, node: NodeId, done: &Done<Key, Value>) -> bool {
+        self.players[&job].settled.iter().any(|(other, settled)| {
+            let same = |twin: &Done<Key, Value>| (twin.recipe, twin.output) == (done.recipe, done.output);
+            *other != node && matches!(settled, Settled::Done(twin) if same(twin))
+        })
     }
 
     /// Everything is still: who has not left has all answers, and they are what a naive evaluation

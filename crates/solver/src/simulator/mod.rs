@@ -72,6 +72,8 @@ struct Simulation {
     players: BTreeMap<JobId, Player>,
     /// The lock key by which a vertex was identified last.
     identified: BTreeMap<(JobId, NodeId), Key>,
+    /// Vertices whose records were asked for, and whether by content.
+    looked_up: BTreeSet<(JobId, NodeId, bool)>,
     seen: Seen,
 }
 
@@ -90,6 +92,7 @@ impl Simulation {
             locks: BTreeSet::new(),
             players: BTreeMap::new(),
             identified: BTreeMap::new(),
+            looked_up: BTreeSet::new(),
             seen: Seen::default(),
         }
     }

@@ -1,0 +1,117 @@
+//! Single stories of the scheduler, step by step, where the simulator comes by too rarely.
+
+use std::num::NonZeroUsize;
+
+use super::*;
+use crate::graph::Cache;
+use crate::protocol::{Found, How, Identity, Lookup, Product};
+
+type Doing = Action<&'static str, u32, &'static str>;
+type Scheduler = State<&'static str, u32, &'static str>;
+
+/// A job of one vertex, wanted and identified as `key`: what is to be done then.
+fn begin(state: &mut Scheduler, job: u64, cache: Cache, key: &'static str) -> Vec<Doing> {
+    let job = JobId(job);
+    state.on(Event::Join { job, policy: Policy::KeepGoing });
+    let vertex = Vertex { inputs: Vec::new(), cache };
+    state.on(Event::Extend { job, vertices: vec![(NodeId(0), vertex)] });
+    let request = RequestId(0);
+    let actions = state.on(Event::Want { job, request, targets: vec![NodeId(0)] });
+    let result = Ok(Identity::Known(key));
+    state.on(Event::Identified { ticket: ticket(&actions), result })
+}
+
+/// The ticket of the last action that has one.
+fn ticket(actions: &[Doing]) -> Ticket {
+    let mut tickets = actions.iter().filter_map(|action| match action {
+        Action::Identify { ticket, .. }
+        | Action::LookUp { ticket, .. }
+        | Action::Lock { ticket, .. }
+        | Action::Execute { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    tickets.next_back().expect("an action with a ticket")
+}
+
+fn is_execution(action: &Doing) -> bool {
+    matches!(action, Action::Execute { .. })
+}
+
+#[test]
+fn an_heir_of_a_vertex_without_cache_asks_the_records_after_all() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    let lock = ticket(&begin(&mut state, 0, Cache::Ignore, "key"));
+    let probe = ticket(&begin(&mut state, 1, Cache::Use, "key"));
+    assert!(state.on(Event::LookedUp { ticket: probe, result: Ok(None) }).is_empty());
+    state.on(Event::Leave { job: JobId(0) });
+    let actions = state.on(Event::Locked { ticket: lock, result: Ok(()) });
+    assert!(
+        matches!(actions[..], [Action::LookUp { lookup: Lookup::Recipe("key"), job: JobId(1), .. }]),
+        "{actions:?}"
+    );
+    let found = Found { recipe: "key", output: 7 };
+    let actions = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(Some(found)) });
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Report { settled: Settled::Done(done), .. } if done.how == How::HitByRecipe
+    )));
+}
+
+#[test]
+fn waiting_for_a_lock_holds_no_slot() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    begin(&mut state, 0, Cache::Ignore, "held elsewhere");
+    let lock = ticket(&begin(&mut state, 1, Cache::Ignore, "free"));
+    let actions = state.on(Event::Locked { ticket: lock, result: Ok(()) });
+    assert!(is_execution(&actions[0]), "{actions:?}");
+}
+
+#[test]
+fn waiting_for_a_slot_can_be_cancelled() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    let first = ticket(&begin(&mut state, 0, Cache::Ignore, "first"));
+    let running = ticket(&state.on(Event::Locked { ticket: first, result: Ok(()) }));
+    let second = ticket(&begin(&mut state, 1, Cache::Ignore, "second"));
+    assert!(state.on(Event::Locked { ticket: second, result: Ok(()) }).is_empty());
+    let actions = state.on(Event::Leave { job: JobId(1) });
+    assert!(actions.contains(&Action::Unlock { key: "second" }), "{actions:?}");
+    let product = Product { recipe: "first", output: 1, anew: true };
+    let actions = state.on(Event::Executed { ticket: running, result: Ok(product) });
+    assert!(!actions.iter().any(is_execution), "{actions:?}");
+    state.on(Event::Leave { job: JobId(0) });
+    assert!(state.is_idle());
+}
+
+#[test]
+fn a_failure_is_not_remembered() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    let lock = ticket(&begin(&mut state, 0, Cache::Ignore, "key"));
+    let running = ticket(&state.on(Event::Locked { ticket: lock, result: Ok(()) }));
+    let actions = state.on(Event::Executed { ticket: running, result: Err("full disk") });
+    assert!(actions.contains(&Action::Unlock { key: "key" }));
+    let again = begin(&mut state, 1, Cache::Ignore, "key");
+    assert!(matches!(again[..], [Action::Lock { key: "key", .. }]), "{again:?}");
+}
+
+#[test]
+fn a_deep_graph_does_not_exhaust_the_stack() {
+    const DEPTH: u64 = 20_000;
+    let mut state = State::<u64, (), ()>::new(NonZeroUsize::MIN);
+    let job = JobId(0);
+    state.on(Event::Join { job, policy: Policy::FailFast });
+    let on = |below: Option<u64>| Vertex { inputs: below.map(NodeId).into_iter().collect(), cache: Cache::Use };
+    let vertices = (0..DEPTH).map(|node| (NodeId(node), on(node.checked_sub(1)))).collect();
+    state.on(Event::Extend { job, vertices });
+    let targets = vec![NodeId(DEPTH - 1)];
+    let mut actions = state.on(Event::Want { job, request: RequestId(0), targets });
+    for node in 0..DEPTH {
+        let ticket = match actions[..] {
+            [Action::Identify { ticket, .. }] => ticket,
+            ref other => panic!("{other:?}"),
+        };
+        actions = state.on(Event::Identified { ticket, result: Ok(Identity::Known(node)) });
+    }
+    assert!(matches!(actions[..], [Action::LookUp { node: NodeId(top), .. }] if top == DEPTH - 1));
+    let left = state.on(Event::Leave { job });
+    assert!(left.iter().any(|action| matches!(action, Action::Answer { .. })));
+}
