@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
+use crate::content::Unknown;
 use crate::error::{At, Error, Result};
 use crate::layers::{self, LayerId};
 use crate::store::{Inner, Mode};
@@ -101,10 +102,14 @@ pub(crate) fn epoch(root: &Path, mode: Mode) -> Result<String> {
 }
 
 /// Verifies or drops what an earlier epoch left unsynced; returns how many were dropped.
+///
+/// After another boot, a file whose digest is not known cannot be verified and its layer is dropped. Within the same
+/// boot the mount may only look different because it is seen from another mount namespace: there such a file
+/// passes if its size is right.
 pub(crate) fn recover(store: &Arc<Inner>) -> Result<usize> {
-    let layers: Vec<i64> = store.database.read(|db| {
-        db.prepare_cached("SELECT id FROM layers WHERE synced = 0 AND epoch != ?1")?
-            .query_map([&store.epoch], |row| row.get(0))?
+    let layers: Vec<(i64, String)> = store.database.read(|db| {
+        db.prepare_cached("SELECT id, epoch FROM layers WHERE synced = 0 AND epoch != ?1")?
+            .query_map([&store.epoch], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     })?;
     let blobs: Vec<String> = store.database.read(|db| {
@@ -112,21 +117,26 @@ pub(crate) fn recover(store: &Arc<Inner>) -> Result<usize> {
             .query_map([&store.epoch], |row| row.get(0))?
             .collect()
     })?;
-    let bad_layers: Vec<i64> =
-        layers.iter().copied().filter(|&id| !layers::is_intact(store, LayerId::from_row(id))).collect();
+    if layers.is_empty() && blobs.is_empty() {
+        return Ok(0);
+    }
+    let boot = |epoch: &str| epoch.split(' ').next().map(str::to_owned);
+    let damaged = |(id, epoch): &&(i64, String)| {
+        let unknown = if boot(epoch) == boot(&store.epoch) { Unknown::Passes } else { Unknown::Fails };
+        !layers::is_intact(store, LayerId::from_row(*id), unknown)
+    };
+    let bad_layers: Vec<i64> = layers.iter().filter(damaged).map(|(id, _)| *id).collect();
     let bad_blobs: Vec<String> =
         blobs.iter().filter(|digest| !crate::blobs::is_intact(store, digest)).cloned().collect();
     forget(store, &bad_layers, &bad_blobs)?;
-    if !layers.is_empty() || !blobs.is_empty() {
-        store.database.write(|db| {
-            for id in &layers {
-                db.execute("UPDATE layers SET epoch = ?2 WHERE id = ?1", (id, &store.epoch))?;
-            }
-            for digest in &blobs {
-                db.execute("UPDATE blobs SET epoch = ?2 WHERE digest = ?1", (digest, &store.epoch))?;
-            }
-            Ok(())
-        })?;
-    }
+    store.database.write(|db| {
+        for (id, _) in &layers {
+            db.execute("UPDATE layers SET epoch = ?2 WHERE id = ?1", (id, &store.epoch))?;
+        }
+        for digest in &blobs {
+            db.execute("UPDATE blobs SET epoch = ?2 WHERE digest = ?1", (digest, &store.epoch))?;
+        }
+        Ok(())
+    })?;
     Ok(bad_layers.len() + bad_blobs.len())
 }

@@ -421,10 +421,9 @@ pub(crate) fn sweep(store: &Inner) -> Result<()> {
     Ok(())
 }
 
-/// Whether every file is there with its size and digest. A file without a known digest cannot be verified.
-pub(crate) fn is_intact(store: &Arc<Inner>, id: LayerId) -> bool {
-    let layer = handle(store, id);
-    content::verify(&layer).is_ok()
+/// Whether every file is there with its size and digest.
+pub(crate) fn is_intact(store: &Arc<Inner>, id: LayerId, unknown: content::Unknown) -> bool {
+    content::verify(&handle(store, id), unknown).is_ok()
 }
 
 fn read_index(path: &Path) -> Result<Index> {

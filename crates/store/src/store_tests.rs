@@ -245,6 +245,27 @@ fn after_a_machine_crash_unsynced_damage_is_dropped() {
 }
 
 #[test]
+fn unhashed_layers_survive_another_mount_namespace_but_no_crash() {
+    for (epoch, survives) in [("another-boot 0 0", [false, false]), ("same-boot", [true, false])] {
+        let (_directory, store) = store();
+        let unhashed = |bytes: &str| {
+            let staged = store.layers().stage(&metadata(0o755)).unwrap();
+            fs::write(staged.fs_path().join("f"), bytes).unwrap();
+            staged.commit_upper(&crate::Union::default()).unwrap()
+        };
+        let (whole, emptied) = (unhashed("text"), unhashed("text"));
+        fs::write(emptied.fs_path().join("f"), "").unwrap();
+        let boot = store.inner.epoch.split(' ').next().unwrap().to_owned();
+        let epoch = epoch.replace("same-boot", &format!("{boot} 0 other"));
+        store.inner.database.write(|db| db.execute("UPDATE layers SET epoch = ?1", [epoch])).unwrap();
+        let ids = [whole.id(), emptied.id()];
+        drop((whole, emptied));
+        let store = reopen(store);
+        assert_eq!(ids.map(|id| store.layers().get(id).unwrap().is_some()), survives);
+    }
+}
+
+#[test]
 fn settling_marks_what_it_covered() {
     let (_directory, store) = store();
     layer(&store, None, "f a x");

@@ -103,7 +103,10 @@ fn lines() -> impl Strategy<Value = String> {
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let parents: Vec<String> = path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect();
             if parents.iter().all(|parent| matches!(kinds.get(parent), None | Some('d' | 'o'))) {
-                kinds.retain(|each, _| !each.starts_with(&format!("{path}/")));
+                // Only a directory keeps what is below it.
+                if !line.starts_with(['d', 'o']) {
+                    kinds.retain(|each, _| !each.starts_with(&format!("{path}/")));
+                }
                 kinds.extend(parents.into_iter().map(|parent| (parent, 'd')));
                 kinds.insert(path, line.chars().next().unwrap_or('?'));
                 kept.push(line);
