@@ -155,9 +155,9 @@ fn is_root_of_a_target(path: &str) -> bool {
     let inside = path.splitn(3, '/').nth(2).unwrap_or(path);
     let alone = |directory| inside.strip_prefix(directory).is_some_and(|file: &str| !file.contains('/'));
     let named = ["src/lib.rs", "src/main.rs", "build.rs"].contains(&inside);
-    let example = inside.starts_with("examples/") && inside.ends_with("/main.rs");
+    let in_directory = ["examples/", "tests/"].iter().any(|of| inside.starts_with(of)) && inside.ends_with("/main.rs");
     named
-        || example
+        || in_directory
         || ["src/bin/", "tests/", "examples/", "benches/"].into_iter().any(alone)
         || path == "benches/lib.rs"
 }
