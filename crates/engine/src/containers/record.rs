@@ -110,8 +110,9 @@ impl Engine {
     /// [`Error::NoSuchContainer`] where there is none.
     pub fn container(&self, name: &str) -> Result<Container, Error> {
         let bare = name.strip_prefix('/').unwrap_or(name);
-        let row = self.store.containers().find(bare)?.ok_or_else(|| Error::NoSuchContainer(name.into()))?;
-        self.observed(row)
+        let row = self.store.containers().find(bare)?;
+        let container = row.map(|row| self.observed(row)).transpose()?.flatten();
+        container.ok_or_else(|| Error::NoSuchContainer(name.into()))
     }
 
     /// All containers, newest first.
@@ -119,26 +120,31 @@ impl Engine {
     /// # Errors
     /// What the store says.
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
-        self.store.containers().list()?.into_iter().map(|row| self.observed(row)).collect()
+        self.store.containers().list()?.into_iter().filter_map(|row| self.observed(row).transpose()).collect()
     }
 
     /// A container as it really is: one that is kept as running while nobody holds its lock has
-    /// lost its runner, and its processes with it.
-    fn observed(&self, row: kiln_store::Container) -> Result<Container, Error> {
+    /// lost its runner, and its processes with it. `None` if it shall not outlive them.
+    fn observed(&self, row: kiln_store::Container) -> Result<Option<Container>, Error> {
         let container = Container::from_row(row)?;
         if container.state.phase != Phase::Running {
-            return Ok(container);
+            return Ok(Some(container));
         }
         let key = self.store.containers().lock_key(&container.id);
-        let Some(_lock) = self.store.locks().try_acquire(key, Sharing::Exclusive)? else { return Ok(container) };
-        // Its runner may have written the end between the look-up and the lock.
-        let Some(row) = self.store.containers().find(&container.id)? else { return Ok(container) };
+        let Some(_lock) = self.store.locks().try_acquire(key, Sharing::Exclusive)? else { return Ok(Some(container)) };
+        // Its runner may have written the end between the look-up and the lock, or removed it.
+        let Some(row) = self.store.containers().find(&container.id)? else { return Ok(None) };
         let mut container = Container::from_row(row)?;
-        if container.state.phase == Phase::Running {
-            container.state.ended(KILLED, false);
-            self.keep(&container)?;
+        if container.state.phase != Phase::Running {
+            return Ok(Some(container));
         }
-        Ok(container)
+        if container.host.auto_remove {
+            self.discard(&container, true)?;
+            return Ok(None);
+        }
+        container.state.ended(KILLED, false);
+        self.keep(&container)?;
+        Ok(Some(container))
     }
 
     pub(crate) fn keep(&self, container: &Container) -> Result<(), Error> {

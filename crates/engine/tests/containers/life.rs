@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     ("input_is_handed_on", input_is_handed_on),
     ("a_terminal_has_size_and_both_streams", a_terminal_has_size_and_both_streams),
     ("a_container_whose_runner_died_is_exited", a_container_whose_runner_died_is_exited),
+    ("what_removes_itself_does_so_after_its_runner_died", what_removes_itself_does_so_after_its_runner_died),
     ("a_running_container_is_not_removed_or_started_again", a_running_container_is_not_removed_or_started_again),
     ("users_come_from_what_the_container_changed", users_come_from_what_the_container_changed),
     ("prune_takes_what_does_not_run", prune_takes_what_does_not_run),
@@ -206,6 +207,19 @@ fn a_container_whose_runner_died_is_exited(bench: &Bench) {
     assert_eq!((state.phase, state.exit_code, state.pid), (Phase::Exited, 137, 0));
     assert!(!Path::new(&format!("/proc/{}", running.pid)).exists());
     bench.engine.remove("orphan", false, true).unwrap();
+}
+
+fn what_removes_itself_does_so_after_its_runner_died(bench: &Bench) {
+    let named = CreateOptions { auto_remove: true, ..options(&["sh", "-c", "echo up; sleep 65434"]) };
+    let made = bench.engine.create(&named).unwrap();
+    let mut runner = run_elsewhere(bench, &made.id);
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let key = bench.engine.store().containers().lock_key(&made.id);
+    drop(bench.engine.store().locks().acquire(key, kiln_store::Sharing::Exclusive, &|| false).unwrap());
+    assert!(bench.engine.list(true).unwrap().is_empty());
+    assert!(!bench.engine.store().containers().directory(&made.id).exists());
+    assert!(bench.engine.volumes().unwrap().is_empty());
 }
 
 fn a_running_container_is_not_removed_or_started_again(bench: &Bench) {
