@@ -44,12 +44,14 @@ pub(crate) fn named_directories(named: &[(String, PathBuf)]) -> Result<BTreeMap<
 }
 
 fn directory(context: &str) -> Result<PathBuf, Failure> {
-    let unsupported = |what: &str| Err(Failure::new(format!("ERROR: a context from {what} is not supported yet: {context}")));
+    let unsupported =
+        |what: &str| Err(Failure::new(format!("ERROR: a context from {what} is not supported yet: {context}")));
     if context == "-" {
         return unsupported("standard input");
     }
     let path = PathBuf::from(context);
-    if !path.exists() && (context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")) {
+    if !path.exists() && (context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/"))
+    {
         return unsupported("a URL or a repository");
     }
     match path.metadata() {
@@ -81,7 +83,8 @@ fn read(path: &Path, name: &str) -> Result<DockerfileText, Failure> {
 /// A file in the same directory whose name may have been meant.
 fn similar(path: &Path) -> String {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return String::new() };
-    let Ok(entries) = std::fs::read_dir(if directory.as_os_str().is_empty() { Path::new(".") } else { directory }) else {
+    let Ok(entries) = std::fs::read_dir(if directory.as_os_str().is_empty() { Path::new(".") } else { directory })
+    else {
         return String::new();
     };
     let same = entries.flatten().map(|entry| entry.file_name()).find(|other| {
@@ -110,7 +113,9 @@ fn ignore_file(dockerfile: &Path, context: &Path) -> Result<Option<String>, Fail
 fn read_ignore(path: &Path) -> Result<Option<String>, Failure> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(Failure::new(format!("ERROR: cannot read {}: {error}", path.display()))),
     }
 }

@@ -109,7 +109,8 @@ fn step_notes(error: &StepError) -> Vec<String> {
 
 /// Where a Dockerfile names a base image.
 fn line_of_base(text: &str, base: &str) -> Option<SourceSpan> {
-    let names = |line: &str| line.split_whitespace().any(|word| word == base || word.ends_with(&format!("from={base}")));
+    let names =
+        |line: &str| line.split_whitespace().any(|word| word == base || word.ends_with(&format!("from={base}")));
     let line = text.lines().position(names)?;
     let line = u32::try_from(line).ok()? + 1;
     Some(SourceSpan { first_line: line, last_line: line })

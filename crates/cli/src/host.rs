@@ -1,6 +1,6 @@
 //! This machine, for a command: the store, what this process may do, the way to registries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig};
@@ -25,13 +25,15 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Enters a user namespace where that is needed, and opens the store. No thread may run yet.
-    pub(crate) fn open() -> Result<Self, Failure> {
+    /// Enters a user namespace where that is needed, and opens the store at `root` or at the usual place. No thread
+    /// may run yet.
+    pub(crate) fn open(root: Option<&Path>) -> Result<Self, Failure> {
         let home = home();
         let was_root = rustix::process::geteuid().is_root();
-        let tier = kiln_runtime::rootless::enter().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+        let tier =
+            kiln_runtime::rootless::enter().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
         let mode = if tier.is_rootless() { Mode::Rootless } else { Mode::Root };
-        let root = root_directory(was_root, home.as_deref())?;
+        let root = root_directory(root, was_root, home.as_deref())?;
         let store = Store::open(&root, mode).map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
         let registry = registry(home.as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
@@ -43,9 +45,10 @@ fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
-/// `KILN_ROOT`, or the usual place for root or for a user.
-fn root_directory(was_root: bool, home: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
-    if let Some(root) = std::env::var_os("KILN_ROOT").filter(|root| !root.is_empty()) {
+/// What was asked for, `KILN_ROOT`, or the usual place for root or for a user.
+fn root_directory(given: Option<&Path>, was_root: bool, home: Option<&Path>) -> Result<PathBuf, Failure> {
+    let variable = || std::env::var_os("KILN_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from);
+    if let Some(root) = given.map(Path::to_owned).or_else(variable) {
         return Ok(std::path::absolute(root)?);
     }
     if was_root {
@@ -54,11 +57,12 @@ fn root_directory(was_root: bool, home: Option<&std::path::Path>) -> Result<Path
     if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
         return Ok(PathBuf::from(data).join("kiln"));
     }
-    let home = home.ok_or_else(|| Failure::new("ERROR: neither KILN_ROOT nor HOME is set: where should kiln keep its store?"))?;
+    let home = home
+        .ok_or_else(|| Failure::new("ERROR: neither KILN_ROOT nor HOME is set: where should kiln keep its store?"))?;
     Ok(home.join(".local/share/kiln"))
 }
 
-fn registry(home: Option<&std::path::Path>) -> Result<Client, Failure> {
+fn registry(home: Option<&Path>) -> Result<Client, Failure> {
     let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home?.join(".docker")));
     let credentials: Arc<dyn CredentialSource> = match directory {
         Some(directory) => {

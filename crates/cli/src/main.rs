@@ -10,6 +10,10 @@ mod commands;
 mod display;
 mod failure;
 mod host;
+mod os_error;
+mod refusal;
+mod size;
+mod table;
 
 use std::process::ExitCode;
 

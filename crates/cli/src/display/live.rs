@@ -86,7 +86,9 @@ impl State {
                 shown.waiting = None;
             }),
             Event::Waiting { task, reason } => self.change(task, |shown| shown.waiting = Some(reason)),
-            Event::Progress { task, current, total } => self.change(task, |shown| shown.progress = Some((current, total))),
+            Event::Progress { task, current, total } => {
+                self.change(task, |shown| shown.progress = Some((current, total)))
+            }
             Event::Log { task, bytes, .. } => self.change(task, |shown| shown.log(&bytes)),
             Event::Finished { task, at, outcome } => self.change(task, |shown| shown.finished = Some((at, outcome))),
         }
@@ -117,7 +119,9 @@ impl State {
         let visible = || self.tasks.values().filter(|shown| shown.parent.is_none());
         let done = visible().filter(|shown| shown.finished.is_some()).count();
         let mut lines = vec![format!("[+] Building ({done}/{})", visible().count())];
-        for shown in visible().filter(|shown| shown.started.is_some() || shown.finished.is_some() || shown.waiting.is_some()) {
+        for shown in
+            visible().filter(|shown| shown.started.is_some() || shown.finished.is_some() || shown.waiting.is_some())
+        {
             lines.push(shown.line(now));
             if shown.finished.is_none() && !last {
                 let output = shown.output.iter().map(|line| format!("     {}", style(line).for_stderr().dim()));

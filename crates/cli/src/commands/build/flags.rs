@@ -122,7 +122,9 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
         build_args: build_args(&arguments.build_args),
         labels: arguments.labels.iter().map(|label| pair(label)).collect(),
         target: arguments.target.clone(),
-        platforms: parse_all(&arguments.platforms, "--platform", |text| text.parse::<Platform>().map_err(|e| e.to_string()))?,
+        platforms: parse_all(&arguments.platforms, "--platform", |text| {
+            text.parse::<Platform>().map_err(|e| e.to_string())
+        })?,
         named_contexts: named.into_iter().map(|(name, context)| (name, context.kind())).collect(),
         no_cache: no_cache(arguments),
         pull: arguments.pull,
@@ -132,7 +134,9 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
         ulimits: parse_all(&arguments.ulimits, "--ulimit", ulimit)?,
         cgroup_parent: arguments.cgroup_parent.clone(),
         allow: allowed(&arguments.allow)?,
-        names: parse_all(&arguments.tags, "-t", |text| text.parse::<Reference>().map_err(|e| format!("invalid tag {text:?}: {e}")))?,
+        names: parse_all(&arguments.tags, "-t", |text| {
+            text.parse::<Reference>().map_err(|e| format!("invalid tag {text:?}: {e}"))
+        })?,
         outputs: parse_all(&arguments.outputs, "--output", output)?.into_iter().flatten().collect(),
         jobs: arguments.jobs,
     };
@@ -238,7 +242,9 @@ fn network(text: &str) -> Result<NetworkMode, Failure> {
         "default" | "" => Ok(NetworkMode::Default),
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
-        other => Err(Failure::new(format!("ERROR: network mode {other:?} is not supported by kiln build: use default, none or host"))),
+        other => Err(Failure::new(format!(
+            "ERROR: network mode {other:?} is not supported by kiln build: use default, none or host"
+        ))),
     }
 }
 
@@ -283,7 +289,11 @@ fn allowed(texts: &[String]) -> Result<Allowed, Failure> {
         match text.as_str() {
             "network.host" => allowed.host_network = true,
             "security.insecure" => allowed.insecure = true,
-            other => return Err(Failure::new(format!("ERROR: invalid --allow {other:?}: use network.host or security.insecure"))),
+            other => {
+                return Err(Failure::new(format!(
+                    "ERROR: invalid --allow {other:?}: use network.host or security.insecure"
+                )));
+            }
         }
     }
     Ok(allowed)
@@ -351,7 +361,9 @@ fn parse_all<T>(texts: &[String], name: &str, parse: impl Fn(&str) -> Result<T, 
 }
 
 fn flag<T>(name: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Failure> {
-    parse(text).map_err(|reason| Failure::new(format!("ERROR: invalid argument {text:?} for {name:?} flag: {reason}")).with_code(125))
+    parse(text).map_err(|reason| {
+        Failure::new(format!("ERROR: invalid argument {text:?} for {name:?} flag: {reason}")).with_code(125)
+    })
 }
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use kiln_build::{Builder, LocalClient};
 use tokio_util::sync::CancellationToken;
 
+use super::caller::Caller;
 use crate::display::{Display, Progress};
 use crate::failure::{self, Failure};
-use crate::host::Host;
 
 /// Builds.
-pub(crate) fn run(arguments: BuildArguments) -> Result<ExitCode, Failure> {
-    let (request, directories) = flags::resolve(&arguments)?;
-    let host = Host::open()?;
+pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
+    let (request, directories) = flags::resolve(arguments)?;
+    let host = caller.host()?;
     let client = Arc::new(LocalClient::new(directories));
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
     let display = Display::new(if arguments.quiet { Progress::Quiet } else { arguments.progress });
@@ -33,8 +33,9 @@ pub(crate) fn run(arguments: BuildArguments) -> Result<ExitCode, Failure> {
     });
     display.finish();
     drop(settling);
-    let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
-    report::write(&arguments, &request, &outcome)?;
+    let outcome =
+        built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
+    report::write(arguments, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,4 +53,3 @@ fn cancel_on_signals(cancellation: CancellationToken) -> tokio::task::JoinHandle
         cancellation.cancel();
     })
 }
-

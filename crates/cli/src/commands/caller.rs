@@ -1,0 +1,22 @@
+//! Who called: under which name, and with which store.
+
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+use crate::host::Host;
+
+/// What every command gets from the command line.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The name that this program was called by.
+    pub(crate) program: String,
+    /// `--root`.
+    pub(crate) root: Option<PathBuf>,
+}
+
+impl Caller {
+    /// Opens the store; nothing may have started a thread before.
+    pub(crate) fn host(&self) -> Result<Host, Failure> {
+        Host::open(self.root.as_deref())
+    }
+}

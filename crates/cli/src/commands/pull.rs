@@ -1,0 +1,78 @@
+//! `pull`: an image from its registry.
+
+use std::process::ExitCode;
+
+use kiln_images::pull::{self, PullError, Pulled};
+use kiln_oci::{Platform, Reference};
+use kiln_progress::Task;
+
+use super::caller::Caller;
+use crate::display::{Display, Progress};
+use crate::failure::{Failure, chain};
+use crate::host::Host;
+
+/// The flags of `pull`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PullArguments {
+    /// The image
+    name: String,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// The platform of the image
+    #[arg(long)]
+    platform: Option<Platform>,
+    /// All tags of the repository (not supported yet)
+    #[arg(short, long)]
+    all_tags: bool,
+}
+
+/// Pulls.
+pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode, Failure> {
+    if arguments.all_tags {
+        return Err(Failure::new("not supported yet: --all-tags"));
+    }
+    let reference: Reference = arguments.name.parse().map_err(|error| Failure::new(chain(&error)))?;
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let plain = reference.tag().is_none() && reference.digest().is_none();
+    let reference = reference.with_default_tag();
+    if plain && !arguments.quiet {
+        println!("Using default tag: latest");
+    }
+    let host = caller.host()?;
+    let before = host.store.images().resolve(&reference.to_string()).ok().flatten();
+    let display = Display::new(if arguments.quiet { Progress::Quiet } else { Progress::Auto });
+    let task = display.sink.task(format!("pull {}", reference.familiar()));
+    let pulled = image(&host, &reference, &platform, &task);
+    display.finish();
+    let pulled = pulled?;
+    let familiar = reference.familiar();
+    if !arguments.quiet {
+        let source =
+            reference.tag().map_or_else(|| reference.digest().map(ToString::to_string), |tag| Some(tag.into()));
+        println!("{}: Pulling from {}", source.unwrap_or_default(), reference.path());
+        println!("Digest: {}", pulled.root);
+        let is_new = before.is_none_or(|before| before.id != pulled.image.id);
+        let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
+        println!("Status: {status} {familiar}");
+    }
+    println!("{familiar}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pulls an image with all its layers into the store; failures in docker's words.
+pub(super) fn image(host: &Host, reference: &Reference, platform: &Platform, task: &Task) -> Result<Pulled, Failure> {
+    let pulled = host.runtime.block_on(pull::image(&host.store, &host.registry, reference, platform, task));
+    pulled.map_err(|error| of_pull(reference, &error))
+}
+
+fn of_pull(reference: &Reference, error: &PullError) -> Failure {
+    let full = reference.with_default_tag();
+    let words = match error {
+        PullError::Registry(kiln_registry::Error::NotFound { .. }) => {
+            format!("failed to resolve reference \"{full}\": {full}: not found")
+        }
+        error => chain(error),
+    };
+    Failure::new(format!("Error response from daemon: {words}"))
+}
