@@ -5,8 +5,9 @@ use kiln_store::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Fills in when each entry that a build added was made. An entry without a layer has the time of the layer
-/// before it, or of the first one; SOURCE_DATE_EPOCH (`epoch`, in seconds) is the time of all.
+/// Fills in when each entry that a build added was made. An entry without a layer has the time of the entry
+/// before it, or of the first layer where there is none; SOURCE_DATE_EPOCH (`epoch`, in seconds) is the time
+/// of all.
 pub(crate) fn dated(
     mut config: ImageConfig,
     inherited: usize,
@@ -15,16 +16,19 @@ pub(crate) fn dated(
 ) -> ImageConfig {
     let added = config.history.iter().skip(inherited).filter(|entry| !entry.empty_layer).count();
     let mut times = made_at.iter().skip(made_at.len().saturating_sub(added)).copied().flatten();
-    let mut current = epoch.map(Timestamp::from_seconds).or_else(|| times.clone().next());
+    let base = config.history.iter().take(inherited).rev().find_map(|entry| entry.created.clone());
+    let first = || times.clone().next().and_then(rfc3339);
+    let mut current = match epoch {
+        Some(epoch) => rfc3339(Timestamp::from_seconds(epoch)),
+        None => base.or_else(|| config.created.clone()).or_else(first),
+    };
     for entry in config.history.iter_mut().skip(inherited) {
         if !entry.empty_layer && epoch.is_none() {
-            current = times.next().or(current);
+            current = times.next().and_then(rfc3339).or(current);
         }
-        entry.created = current.and_then(rfc3339);
+        entry.created.clone_from(&current);
     }
-    if let Some(last) = current.and_then(rfc3339) {
-        config.created = Some(last);
-    }
+    config.created = current;
     config
 }
 
