@@ -1,6 +1,18 @@
 //! A deterministic simulator: seeds drive random graphs through the scheduler in random orders of
 //! events, and after each step its invariants are checked.
 //!
+//! It can fail. Each of these changes was made to the scheduler by hand, and 1,000 schedules noticed
+//! every one: no look-up after the lock; a flight is cancelled for one that leaves though others are
+//! aboard, or not cancelled with the last; a failure that leaving caused is handed on; a lock is not
+//! let go; a slot is not given back, or not counted; those who queue are forgotten; one boards a
+//! flight that is being cancelled; recipe keys are trusted below what was executed anew, or a hit on
+//! one is taken that was overtaken; inputs' keys that came out different are ignored; results are
+//! not kept within the job; no look-up by content before the lock; only one dependent is woken; a
+//! job that fails fast goes on; a job is gone before its cancelled actions have ended, or does not
+//! wait for its look-ups; a vertex does not wait for all its inputs.
+//!
+//! Two were too rare for it and have a story in `state::tests`: equal keys on other inputs share a
+//! flight; and an heir of a vertex without cache does not ask the records.
 
 mod checks;
 mod world;

@@ -115,3 +115,44 @@ fn a_deep_graph_does_not_exhaust_the_stack() {
     let left = state.on(Event::Leave { job });
     assert!(left.iter().any(|action| matches!(action, Action::Answer { .. })));
 }
+
+/// Joins a job of two vertices, node 1 on node 0, identified as `a` and `b`; wants node 1.
+fn begin_two(state: &mut Scheduler, job: JobId, cache: Cache) -> Vec<Doing> {
+    state.on(Event::Join { job, policy: Policy::KeepGoing });
+    let below = Vertex { inputs: Vec::new(), cache };
+    let above = Vertex { inputs: vec![NodeId(0)], cache: Cache::Use };
+    let vertices = vec![(NodeId(0), below), (NodeId(1), above)];
+    state.on(Event::Extend { job, vertices });
+    let request = RequestId(0);
+    let actions = state.on(Event::Want { job, request, targets: vec![NodeId(1)] });
+    let result = Ok(Identity::Known("a"));
+    let actions = state.on(Event::Identified { ticket: ticket(&actions), result });
+    let result = Ok(Identity::Known("b"));
+    state.on(Event::Identified { ticket: ticket(&actions), result })
+}
+
+#[test]
+fn an_equal_key_on_other_inputs_is_not_shared() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    // The first job makes `a` anew, and `b` is on its way to be made of that.
+    let lock = ticket(&begin_two(&mut state, JobId(0), Cache::Ignore));
+    let running = ticket(&state.on(Event::Locked { ticket: lock, result: Ok(()) }));
+    let product = Product { recipe: "a", output: 2, anew: true };
+    let actions = state.on(Event::Executed { ticket: running, result: Ok(product) });
+    let first = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(None) });
+    assert!(matches!(first[..], [Action::Lock { key: "b", .. }]), "{first:?}");
+    // The second found an older `a`.
+    let probe = ticket(&begin_two(&mut state, JobId(1), Cache::Use));
+    let actions = state.on(Event::LookedUp { ticket: probe, result: Ok(None) });
+    let found = Found { recipe: "a", output: 1 };
+    let queued = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(Some(found)) });
+    assert!(matches!(queued[..], [Action::Report { node: NodeId(0), .. }]), "{queued:?}");
+    // So it makes its own `b` after the first has.
+    let actions = state.on(Event::Locked { ticket: ticket(&first), result: Ok(()) });
+    let actions = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(None) });
+    let product = Product { recipe: "b", output: 22, anew: true };
+    let actions = state.on(Event::Executed { ticket: ticket(&actions), result: Ok(product) });
+    let unlocked = actions.iter().position(|action| *action == Action::Unlock { key: "b" });
+    let locked = actions.iter().position(|action| matches!(action, Action::Lock { key: "b", job: JobId(1), .. }));
+    assert!(unlocked.is_some() && unlocked < locked, "{actions:?}");
+}
