@@ -54,8 +54,8 @@ pub struct Execution {
     pub cancellation: Cancellation,
 }
 
-/// What runs.
-#[derive(Clone, Debug)]
+/// What runs. `Debug` shows names of variables, no values: secrets may be among them.
+#[derive(Clone)]
 pub struct Process {
     /// Program and arguments; not empty. Without a slash the program is looked for in `PATH`.
     pub args: Vec<String>,
@@ -246,5 +246,30 @@ impl Process {
     }
 }
 
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.env.iter().filter_map(|variable| variable.split('=').next()).collect();
+        f.debug_struct("Process")
+            .field("args", &self.args)
+            .field("env", &names)
+            .field("cwd", &self.cwd)
+            .field("identity", &self.identity)
+            .field("umask", &self.umask)
+            .finish()
+    }
+}
+
 /// Takes output as it comes, in pieces that need not end at line ends.
 pub type Output<'a> = dyn FnMut(Stream, &[u8]) + 'a;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_values() {
+        let process = Process::new(vec!["true".into()], vec!["TOKEN=hush".into()], "/", Identity::root());
+        let shown = format!("{process:?} {:?}", Secret(b"hush".to_vec()));
+        assert!(shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
+    }
+}

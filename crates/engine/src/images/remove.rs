@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kiln_oci::{Digest, Reference};
-use kiln_store::Image;
+use kiln_store::{Image, Prune};
 
 use super::find::familiar;
 use crate::containers::short_id;
@@ -44,6 +44,8 @@ impl Engine {
         if is_last {
             self.store.images().remove(&image.id, force)?;
             removed.push(Removed::Deleted(image.id));
+            // Layers and blobs that nothing else names.
+            self.store.prune(&Prune::default())?;
         }
         Ok(removed)
     }

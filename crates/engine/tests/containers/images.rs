@@ -35,7 +35,12 @@ fn names_are_given_and_taken_away(bench: &Bench) {
     let expected = "Error parsing reference: \"Bad:Tag\" is not a valid repository/tag: invalid reference format: \
         repository name (library/Bad) must be lowercase";
     assert_eq!(error.to_string(), expected);
+    let layers = || std::fs::read_dir(bench.engine.store().root().join("layers")).unwrap().count();
+    // Who made the layer needs it no longer.
+    bench.engine.store().leases().release().unwrap();
+    assert_eq!(layers(), 1);
     let removed = bench.engine.remove_image("box", false).unwrap();
+    assert_eq!(layers(), 0);
     assert_eq!(removed, [Removed::Untagged("box:latest".into()), Removed::Deleted(bench.image.clone())]);
     assert!(bench.engine.images().unwrap().is_empty());
 }
