@@ -44,8 +44,8 @@ impl Engine {
         if is_last {
             self.store.images().remove(&image.id, force)?;
             removed.push(Removed::Deleted(image.id));
-            // Layers and blobs that nothing else names.
-            self.store.prune(&Prune::default())?;
+            // Layers and blobs that nothing else names; the cache may be as large as it is.
+            self.store.prune(&Prune { cache_to: Some(u64::MAX), ..Prune::default() })?;
         }
         Ok(removed)
     }
