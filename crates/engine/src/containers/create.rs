@@ -72,6 +72,8 @@ impl Engine {
         for (path, words) in &options.tmpfs {
             parse::tmpfs(path, words)?;
         }
+        // Looking at them lets those go that should have gone with their runner, and their names.
+        self.containers()?;
         let image = self.find_image(&options.image)?;
         let config = self.image_config(&image)?.container();
         let mut settings = Settings::merged(options, &config)?;

@@ -210,16 +210,22 @@ fn a_container_whose_runner_died_is_exited(bench: &Bench) {
 }
 
 fn what_removes_itself_does_so_after_its_runner_died(bench: &Bench) {
-    let named = CreateOptions { auto_remove: true, ..options(&["sh", "-c", "echo up; sleep 65434"]) };
+    let named = CreateOptions {
+        auto_remove: true,
+        name: Some("short".into()),
+        ..options(&["sh", "-c", "echo up; sleep 65434"])
+    };
     let made = bench.engine.create(&named).unwrap();
     let mut runner = run_elsewhere(bench, &made.id);
     runner.kill().unwrap();
     runner.wait().unwrap();
     let key = bench.engine.store().containers().lock_key(&made.id);
     drop(bench.engine.store().locks().acquire(key, kiln_store::Sharing::Exclusive, &|| false).unwrap());
-    assert!(bench.engine.list(true).unwrap().is_empty());
+    let again = bench.engine.create(&named).unwrap();
+    let ids: Vec<String> = bench.engine.list(true).unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, [again.id]);
     assert!(!bench.engine.store().containers().directory(&made.id).exists());
-    assert!(bench.engine.volumes().unwrap().is_empty());
+    assert_eq!(bench.engine.volumes().unwrap().len(), 1);
 }
 
 fn a_running_container_is_not_removed_or_started_again(bench: &Bench) {
