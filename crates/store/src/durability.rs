@@ -7,12 +7,13 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
 use crate::content::Unknown;
+use crate::database::Database;
 use crate::error::{At, Error, Result};
 use crate::layers::{self, LayerId};
 use crate::store::{Inner, Mode};
@@ -37,33 +38,36 @@ impl Settling {
 
 /// Starts a sync beside the caller's work, unless nothing needs one.
 pub(crate) fn settle(store: &Arc<Inner>) -> Settling {
-    let inner = Arc::clone(store);
     let root = store.root.clone();
-    let thread = std::thread::Builder::new().name("settle".into()).spawn(move || sync(&inner));
+    // The store itself stays out of the thread: its session ends when the command does, not when the disk is ready.
+    let (database, weak, at) = (Arc::clone(&store.database), Arc::downgrade(store), root.clone());
+    let thread = std::thread::Builder::new().name("settle".into()).spawn(move || sync(&database, &at, &weak));
     match thread {
         Ok(thread) => Settling { thread: Some(thread), root },
         Err(_) => Settling { thread: None, root },
     }
 }
 
-fn sync(store: &Inner) -> Result<()> {
-    let layers: Vec<i64> = store.database.read(|db| {
+fn sync(database: &Database, root: &Path, store: &Weak<Inner>) -> Result<()> {
+    let layers: Vec<i64> = database.read(|db| {
         db.prepare_cached("SELECT id FROM layers WHERE synced = 0")?.query_map([], |row| row.get(0))?.collect()
     })?;
-    let blobs: Vec<String> = store.database.read(|db| {
+    let blobs: Vec<String> = database.read(|db| {
         db.prepare_cached("SELECT digest FROM blobs WHERE synced = 0")?.query_map([], |row| row.get(0))?.collect()
     })?;
     if layers.is_empty() && blobs.is_empty() {
         return Ok(());
     }
-    let synced = std::fs::File::open(&store.root)
+    let synced = std::fs::File::open(root)
         .and_then(|directory| rustix::fs::syncfs(directory.as_fd()).map_err(Into::into));
     if let Err(error) = synced {
         // The kernel tells of a failed write only once: what it may have lost must not be used again.
-        forget(store, &layers, &blobs)?;
-        return Err(Error::io("sync", &store.root, error));
+        if let Some(store) = store.upgrade() {
+            forget(&store, &layers, &blobs)?;
+        }
+        return Err(Error::io("sync", root, error));
     }
-    store.database.write(|db| {
+    database.write(|db| {
         let mut layer = db.prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1")?;
         for id in &layers {
             layer.execute([id])?;

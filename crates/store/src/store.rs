@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) mode: Mode,
     pub(crate) epoch: String,
     pub(crate) locks: Locks,
-    pub(crate) database: Database,
+    pub(crate) database: Arc<Database>,
     pub(crate) session: Session,
     pub(crate) open_layers: Mutex<HashMap<LayerId, Weak<LayerInner>>>,
 }
@@ -66,7 +66,7 @@ impl Store {
         let root = fs::canonicalize(root).at("examine", root)?;
         let locks = Locks::new(root.join("locks"))?;
         prepare(&root, mode, &locks)?;
-        let database = Database::open(&root.join("db.sqlite"))?;
+        let database = Arc::new(Database::open(&root.join("db.sqlite"))?);
         let session = Session::begin(&root.join("tmp"), &locks)?;
         let epoch = durability::epoch(&root, mode)?;
         let open_layers = Mutex::default();
