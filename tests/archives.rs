@@ -60,9 +60,11 @@ fn listing(tree: &Path) -> String {
 }
 
 fn podman(archive: &Path, place: &Path) {
-    let (root, runroot) = (place.join("podman"), place.join("podman-run"));
+    // Podman refuses a long path here.
+    let runroot = tempfile::TempDir::with_prefix("p").expect("temporary directory");
+    let root = place.join("podman");
     let podman = |args: &[&str]| {
-        let mut all = vec!["--root", text(&root), "--runroot", text(&runroot), "--storage-driver", "vfs"];
+        let mut all = vec!["--root", text(&root), "--runroot", text(runroot.path()), "--storage-driver", "vfs"];
         all.extend(args);
         tool("podman", &all)
     };
