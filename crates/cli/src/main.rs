@@ -10,10 +10,12 @@ mod commands;
 mod display;
 mod failure;
 mod host;
+mod moment;
 mod os_error;
 mod refusal;
 mod size;
 mod table;
+mod template;
 
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     start_diagnostics();
-    match commands::run(arguments) {
+    match commands::run(&arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

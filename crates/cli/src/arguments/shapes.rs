@@ -14,7 +14,7 @@ use Words::{AtLeast, AtMost, Exactly, None as NoWords};
 /// Path of the command, what stands behind it in its usage line, words.
 const SHAPES: &[(&str, &str, Words)] = &[
     ("build", "[OPTIONS] PATH | URL | -", Exactly(1)),
-    ("builder prune", "", NoWords),
+    ("builder prune", "[OPTIONS]", NoWords),
     ("container create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
     ("container inspect", "[OPTIONS] CONTAINER [CONTAINER...]", AtLeast(1)),
     ("container ls", "[OPTIONS]", NoWords),

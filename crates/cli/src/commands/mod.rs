@@ -2,11 +2,27 @@
 
 mod build;
 mod caller;
+mod df;
+mod filters;
+mod groups;
+mod history;
 mod images;
+mod info;
+mod inspect;
+mod listing;
 mod load;
+mod prune;
+mod ps;
 mod pull;
+mod rm;
+mod rmi;
 mod run;
+mod save;
+mod several;
+mod start;
+mod tag;
 mod version;
+mod volume;
 
 pub(crate) use caller::Caller;
 
@@ -23,31 +39,78 @@ use crate::host::Host;
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(build::BuildArguments),
-    /// List images
-    Images(images::ImagesArguments),
-    /// Load images from an archive or from the standard input
-    Load(load::LoadArguments),
-    /// Download an image from a registry
-    Pull(pull::PullArguments),
+    /// Manage the build cache
+    #[command(subcommand)]
+    Builder(groups::Builder),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(groups::Container),
     /// Create a new container from an image
     Create(run::CreateArguments),
+    /// Show how an image came to be
+    History(history::HistoryArguments),
+    /// Manage images
+    #[command(subcommand)]
+    Image(groups::Image),
+    /// List images
+    Images(images::ImagesArguments),
+    /// Show what there is to know of the engine
+    Info(info::InfoArguments),
+    /// Show everything about containers, images and volumes
+    Inspect(inspect::InspectArguments),
+    /// Load images from an archive or from the standard input
+    Load(load::LoadArguments),
+    /// List containers
+    Ps(ps::PsArguments),
+    /// Download an image from a registry
+    Pull(pull::PullArguments),
+    /// Remove containers
+    Rm(rm::RmArguments),
+    /// Remove images
+    Rmi(rmi::RmiArguments),
     /// Create and run a new container from an image
     Run(run::RunArguments),
+    /// Save images to an archive or to the standard output
+    Save(save::SaveArguments),
+    /// Start a container that was created or has ended
+    Start(start::StartArguments),
+    /// Manage kiln as a whole
+    #[command(subcommand)]
+    System(groups::System),
+    /// Give an image a further name
+    Tag(tag::TagArguments),
     /// Show the version
     Version(version::VersionArguments),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(groups::Volume),
 }
 
 /// Runs what was asked for.
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Arguments { caller, command } = arguments;
     match command {
-        Command::Build(arguments) => build::run(&caller, &arguments),
-        Command::Create(arguments) => run::create(&caller, &arguments),
-        Command::Images(arguments) => images::run(&caller, &arguments),
-        Command::Load(arguments) => load::run(&caller, &arguments),
-        Command::Pull(arguments) => pull::run(&caller, &arguments),
-        Command::Run(arguments) => run::run(&caller, &arguments),
-        Command::Version(arguments) => version::run(&caller, &arguments),
+        Command::Build(arguments) => build::run(caller, arguments),
+        Command::Builder(command) => command.run(caller),
+        Command::Container(command) => command.run(caller),
+        Command::Create(arguments) => run::create(caller, arguments),
+        Command::History(arguments) => history::run(caller, arguments),
+        Command::Image(command) => command.run(caller),
+        Command::Images(arguments) => images::run(caller, arguments),
+        Command::Info(arguments) => info::run(caller, arguments),
+        Command::Inspect(arguments) => inspect::run(caller, arguments),
+        Command::Load(arguments) => load::run(caller, arguments),
+        Command::Ps(arguments) => ps::run(caller, arguments),
+        Command::Pull(arguments) => pull::run(caller, arguments),
+        Command::Rm(arguments) => rm::run(caller, arguments),
+        Command::Rmi(arguments) => rmi::run(caller, arguments),
+        Command::Run(arguments) => run::run(caller, arguments),
+        Command::Save(arguments) => save::run(caller, arguments),
+        Command::Start(arguments) => start::run(caller, arguments),
+        Command::System(command) => command.run(caller),
+        Command::Tag(arguments) => tag::run(caller, arguments),
+        Command::Version(arguments) => version::run(caller, arguments),
+        Command::Volume(command) => command.run(caller),
     }
 }
 

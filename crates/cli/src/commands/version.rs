@@ -7,13 +7,19 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use crate::failure::Failure;
+use crate::template::{self, Template};
 
 /// The flags of `version`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct VersionArguments {}
+pub(crate) struct VersionArguments {
+    /// Format the output: json, or a Go template
+    #[arg(short, long)]
+    format: Option<String>,
+}
 
 /// Prints client and engine, which are one program.
-pub(crate) fn run(caller: &Caller, _: &VersionArguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(caller: &Caller, arguments: &VersionArguments) -> Result<ExitCode, Failure> {
+    let template = arguments.format.as_deref().map(template::of_flag).transpose()?;
     let host = caller.host()?;
     let server = engine(&host).version();
     let member = |name: &str| server.get(name).cloned().unwrap_or_default();
@@ -27,8 +33,16 @@ pub(crate) fn run(caller: &Caller, _: &VersionArguments) -> Result<ExitCode, Fai
         "Context": "default",
     });
     let both = json!({ "Client": client, "Server": server });
-    print_plain(&both);
+    match template {
+        Some(template) => print_with(&template, &both)?,
+        None => print_plain(&both),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_with(template: &Template, value: &Value) -> Result<(), Failure> {
+    println!("{}", template.execute(value).map_err(|failed| Failure::new(failed.error.to_string()))?);
+    Ok(())
 }
 
 fn print_plain(both: &Value) {

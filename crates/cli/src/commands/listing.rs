@@ -1,0 +1,78 @@
+//! Rows as a table, as JSON, or through a template: what `--format` means to commands that list.
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::table;
+use crate::template::{self, Failed, Template};
+
+/// How rows are shown that nobody said anything about.
+pub(super) struct Listing {
+    /// The template of a row, cells separated by tabs.
+    pub(super) table: &'static str,
+    /// A heading for every field.
+    pub(super) headings: &'static [(&'static str, &'static str)],
+}
+
+impl Listing {
+    /// Prints rows in the format asked for; `None` and `table` are the usual table.
+    pub(super) fn print(&self, format: Option<&str>, rows: &[Value]) -> Result<(), Failure> {
+        let format = format.unwrap_or("table").trim();
+        let format = format.replace("\\t", "\t").replace("\\n", "\n");
+        let own = format.strip_prefix("table").map(|own| if own.trim().is_empty() { self.table } else { own.trim() });
+        match own {
+            Some(cells) => self.print_table(&template::of_flag(cells)?, rows),
+            None => print_lines(&template::of_flag(&format)?, rows),
+        }
+    }
+
+    fn print_table(&self, cells: &Template, rows: &[Value]) -> Result<(), Failure> {
+        let headings = self.headings.iter().map(|(field, heading)| ((*field).to_owned(), Value::from(*heading)));
+        let headings = cells.execute_headings(&Value::Object(headings.collect())).map_err(|failed| failure(&failed))?;
+        let mut lines = vec![headings];
+        for row in rows {
+            lines.push(cells.execute(row).map_err(|failed| failure(&failed))?);
+        }
+        print!("{}", table::aligned(&lines));
+        Ok(())
+    }
+}
+
+fn print_lines(template: &Template, rows: &[Value]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&template.execute(row).map_err(|failed| failure(&failed))?);
+        text.push('\n');
+    }
+    print!("{text}");
+    Ok(())
+}
+
+fn failure(failed: &Failed) -> Failure {
+    Failure::new(failed.error.to_string())
+}
+
+/// A text of at most so many characters, with an ellipsis for what is left out.
+pub(super) fn shortened(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
+    }
+    text.chars().take(length.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `a=b,c=d`
+pub(super) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_end_in_an_ellipsis() {
+        assert_eq!(shortened("sh -c 'exit 2'", 20), "sh -c 'exit 2'");
+        assert_eq!(shortened("abcdef", 4), "abc…");
+        assert_eq!(shortened("äöüß", 4), "äöüß");
+    }
+}

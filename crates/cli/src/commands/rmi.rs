@@ -1,0 +1,46 @@
+//! `rmi`.
+
+use std::process::ExitCode;
+
+use kiln_engine::{Error, Removed};
+
+use super::caller::Caller;
+use super::{engine, several};
+use crate::failure::Failure;
+use crate::refusal;
+
+/// The flags of `rmi`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct RmiArguments {
+    /// Images
+    #[arg(value_name = "IMAGE", required = true)]
+    names: Vec<String>,
+    /// Remove it even if containers use it or it has several names
+    #[arg(short, long)]
+    force: bool,
+    /// Keep untagged parents (there are none)
+    #[arg(long, hide = true)]
+    no_prune: bool,
+}
+
+/// Removes names, and images with the last one.
+pub(crate) fn run(caller: &Caller, arguments: &RmiArguments) -> Result<ExitCode, Failure> {
+    let host = caller.host()?;
+    let engine = engine(&host);
+    several::each(&arguments.names, |name| match engine.remove_image(name, arguments.force) {
+        Ok(removed) => {
+            for one in removed {
+                match one {
+                    Removed::Untagged(name) => println!("Untagged: {name}"),
+                    Removed::Deleted(id) => println!("Deleted: {id}"),
+                }
+            }
+            Ok(())
+        }
+        Err(error @ Error::NoSuchImage(_)) if arguments.force => {
+            eprintln!("{}", refusal::words(&error));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    })
+}
