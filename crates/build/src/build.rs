@@ -88,6 +88,9 @@ impl Builder {
         cancellation: CancellationToken,
     ) -> Result<Outcome, BuildError> {
         let dockerfile = Dockerfile::parse_all(&request.dockerfile.text).map_err(BuildError::Dockerfile)?;
+        if let Some(frontend) = dockerfile.directives.foreign_frontend() {
+            return Err(BuildError::ForeignFrontend(frontend.to_owned()));
+        }
         let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
         let mut solved = Vec::new();
         for platform in platforms {

@@ -12,6 +12,9 @@ pub enum BuildError {
     /// The Dockerfile is wrong, or cannot be built as asked: all that was found, at least one.
     #[error("{}", first(.0))]
     Dockerfile(Vec<kiln_dockerfile::Error>),
+    /// `# syntax=` names a frontend that is not the Dockerfile's own, and kiln runs no other.
+    #[error("the syntax directive asks for the frontend {0}: frontends other than docker/dockerfile are not supported")]
+    ForeignFrontend(String),
     /// A base image cannot be had.
     #[error("{name}: {reason}")]
     Base {

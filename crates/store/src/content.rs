@@ -1,7 +1,8 @@
 //! Digests of files and of layers' contents.
 //!
-//! A content id is the BLAKE3 of a layer's entries in order: path, kind, mode, owner, size, file digest, link target,
-//! device, opaqueness, xattrs, hard links. Times do not count, nor do entries that are only there as parents. A pulled layer's follows from its diff id alone.
+//! A content id is the BLAKE3 of a layer's entries in order: path, kind, mode, owner, time, size, file digest, link
+//! target, device, opaqueness, xattrs, hard links: all that a process can see. Entries that are only there as parents
+//! do not count. A pulled layer's follows from its diff id alone.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,6 +38,8 @@ pub(crate) fn of_index(index: &Index) -> ContentId {
         for number in [entry.mode(), entry.uid(), entry.gid(), device.major, device.minor] {
             hasher.update(&number.to_le_bytes());
         }
+        let mtime = entry.mtime();
+        hasher.update(&mtime.seconds.to_le_bytes()).update(&mtime.nanoseconds.to_le_bytes());
         hasher.update(&entry.size().to_le_bytes());
         field(&mut hasher, entry.target());
         field(&mut hasher, entry.digest().as_ref().map_or(&[], |digest| &digest.0));

@@ -36,7 +36,7 @@ pub struct Layers<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct LayerId(u64);
 
-/// What a layer's content is, apart from times: equal ids, equal layers.
+/// What a layer's content is, times included: equal ids, equal layers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ContentId(pub [u8; 32]);
 
@@ -254,7 +254,7 @@ impl Layers<'_> {
         Ok(())
     }
 
-    /// What the layer holds, apart from times. Hashes the files that were not hashed yet, in parallel.
+    /// What the layer holds. Hashes the files that were not hashed yet, in parallel.
     pub fn content_id(&self, layer: &Layer) -> Result<ContentId> {
         let id = layer.id().row();
         let query = "SELECT content_id FROM layers WHERE id = ?1";

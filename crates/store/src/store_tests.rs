@@ -175,17 +175,21 @@ fn a_record_whose_layer_is_gone_is_a_miss() {
 #[test]
 fn equal_layers_become_one() {
     let (_directory, store) = store();
-    let first = layer(&store, None, "f d/a text\n l s d/a");
-    let staged = store.layers().stage(&metadata(0o755)).unwrap();
-    let writer = staged.writer().unwrap();
-    let later = crate::Timestamp::from_seconds(5);
-    let mut file = writer.file("d/a", &crate::Metadata { mtime: later, ..metadata(0o644) }, Hashing::Later).unwrap();
-    file.write_all(b"text").unwrap();
-    file.finish().unwrap();
-    writer.symlink("s", b"d/a", &metadata(0o777)).unwrap();
-    let second = writer.commit().unwrap();
-    let other = layer(&store, None, "f d/a texts\n l s d/a");
+    let first = layer(&store, None, "d d\n f d/a text\n l s d/a");
+    let at = |mtime: crate::Timestamp| {
+        let staged = store.layers().stage(&metadata(0o755)).unwrap();
+        let writer = staged.writer().unwrap();
+        writer.directory("d", &metadata(0o755)).unwrap();
+        let mut file = writer.file("d/a", &crate::Metadata { mtime, ..metadata(0o644) }, Hashing::Later).unwrap();
+        file.write_all(b"text").unwrap();
+        file.finish().unwrap();
+        writer.symlink("s", b"d/a", &metadata(0o777)).unwrap();
+        writer.commit().unwrap()
+    };
+    let (second, later) = (at(metadata(0).mtime), at(crate::Timestamp::from_seconds(5)));
+    let other = layer(&store, None, "d d\n f d/a texts\n l s d/a");
     let layers = store.layers();
+    assert_ne!(layers.content_id(&first).unwrap(), layers.content_id(&later).unwrap());
     assert_eq!(layers.content_id(&first).unwrap(), layers.content_id(&second).unwrap());
     assert_ne!(layers.content_id(&first).unwrap(), layers.content_id(&other).unwrap());
     let gone = second.id();

@@ -249,11 +249,12 @@ fn special_files_links_and_sockets() {
 #[test]
 fn xattrs_of_the_container_and_of_a_nested_overlay() {
     check(
-        "setfattr -n user.mine -v 1 d/a; setfattr -n trusted.overlay.opaque -v y d/sub",
+        "setfattr -n user.mine -v 1 d/a; echo new > d/n; touch -d @0 d/n; setfattr -n user.mine -v 1 d/n;
+         setfattr -n trusted.overlay.opaque -v y d/sub",
         expect![[r#"
         dir / 755 parent-only
         dir /d 755 parent-only
-        file /d/a 644 3b user.mine=1
+        file /d/n 644 4b user.mine=1
         dir /d/sub 755 trusted.overlay.opaque=y
     "#]],
     );

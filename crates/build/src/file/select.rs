@@ -18,6 +18,9 @@ pub(crate) struct Selection {
     pub(crate) sources: Vec<Selected>,
 }
 
+/// An entry with its path relative to something.
+pub(crate) type Placed = (Vec<u8>, Node);
+
 /// One source of a copy.
 pub(crate) struct Selected {
     /// The name that the copy has in a destination that is a directory.
@@ -25,9 +28,9 @@ pub(crate) struct Selected {
     /// The source itself, symlinks followed.
     pub(crate) root: Node,
     /// For a directory: what is in it, with paths relative to it, parents before children.
-    pub(crate) below: Vec<(Vec<u8>, Node)>,
+    pub(crate) below: Vec<Placed>,
     /// With `--parents`: the directories above the source, outermost first, by the path they get.
-    pub(crate) parents: Vec<(Vec<u8>, Node)>,
+    pub(crate) parents: Vec<Placed>,
 }
 
 /// What `copy` reads from `tree`.
@@ -107,14 +110,14 @@ fn shown(source: &str, path: &[u8]) -> String {
     if path.is_empty() { source.trim_start_matches('/').to_owned() } else { lossy(path).trim_matches('/').to_owned() }
 }
 
-fn relative(directory: &[u8], nodes: Vec<Node>) -> Vec<(Vec<u8>, Node)> {
+fn relative(directory: &[u8], nodes: Vec<Node>) -> Vec<Placed> {
     let skip = if directory.is_empty() { 0 } else { directory.len() + 1 };
     nodes.into_iter().map(|node| (node.path[skip..].to_vec(), node)).collect()
 }
 
 /// With `--parents`: the directories above a source that are kept, and the path of the source below them. A
 /// `/./` in the source says where what is kept begins.
-fn parents_of(source: &str, path: &[u8], tree: &Tree) -> Result<(Vec<(Vec<u8>, Node)>, Vec<u8>), FileError> {
+fn parents_of(source: &str, path: &[u8], tree: &Tree) -> Result<(Vec<Placed>, Vec<u8>), FileError> {
     let skipped = source.find("/./").map_or(0, |pivot| components(&source.as_bytes()[..pivot]).count());
     let all: Vec<&[u8]> = components(path).collect();
     let kept = &all[skipped.min(all.len())..];

@@ -115,11 +115,11 @@ impl Steps {
         match &self.vertex(id).op {
             Op::File(file) => {
                 let place = place.checked_sub(usize::from(file.base.is_some()))?;
-                let copies = file.actions.iter().filter_map(|action| match action {
+                let mut copies = file.actions.iter().filter_map(|action| match action {
                     FileAction::Copy(copy) => Some(copy),
                     FileAction::MakeDirectory(_) | FileAction::WriteFile(_) => None,
                 });
-                copies.cloned().nth(place)
+                copies.nth(place).cloned()
             }
             Op::Exec(exec) => {
                 let place = place.checked_sub(usize::from(exec.root.is_some()))?;

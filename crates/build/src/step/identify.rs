@@ -161,13 +161,18 @@ impl Steps {
         selection: &Selection,
     ) -> Result<InputKey, StepProblem> {
         let unknown: Vec<&Node> = selection.files().filter(|node| known_digest(open, node).is_none()).collect();
-        let worth_reading = || self.store.records().has_op(&op_key(self.definition.op_digest(id)));
-        let cached_is_fine = !self.vertex(id).meta.ignore_cache;
-        if !unknown.is_empty() && !(cached_is_fine && worth_reading().map_err(|e| StepProblem::from_error(&e))?) {
+        if !unknown.is_empty() && !self.is_worth_reading(id)? {
             return Ok(InputKey::Selection { digest: stamps(tree, selection), of_bytes: false });
         }
         let digest = self.hashed_selection(open, tree, selection)?;
         Ok(InputKey::Selection { digest, of_bytes: true })
+    }
+
+    /// Whether a record could match a step, so that hashing what it copies may save the copy.
+    fn is_worth_reading(&self, id: VertexId) -> Result<bool, StepProblem> {
+        let op = op_key(self.definition.op_digest(id));
+        let known = self.store.records().has_op(&op).map_err(|error| StepProblem::from_error(&error))?;
+        Ok(known && !self.vertex(id).meta.ignore_cache)
     }
 
     /// The digest of a selection from a context; files whose bytes are not known are read, in parallel.

@@ -206,7 +206,11 @@ impl Steps {
                 let above = inputs.get(1).and_then(Made::rootfs).map(|upper| upper.above(below));
                 self.rearranged(id, identity, above.unwrap_or_default())
             }
-            Op::Source(_) => Err(StepProblem::Other("a source cannot be executed".into())),
+            Op::Source(_) => {
+                let made = self.immediate(id)?;
+                let gone = || StepProblem::Other(format!("{} is not there", self.vertex(id).meta.name));
+                Ok(Product { recipe: *identity.lock_key(), output: made.ok_or_else(gone)?, anew: false })
+            }
         }
     }
 

@@ -133,12 +133,15 @@ fn trimmed(path: &[u8]) -> &[u8] {
     &path[start..end]
 }
 
-/// The metadata that two entries are compared by, apart from time.
+/// The metadata that two entries are compared by, apart from time. Xattrs `user.*` do not count, because no
+/// image has them, but for the marks of an overlay within.
 pub(crate) fn same_apart_from_time(body: &Body, entry: &Entry<'_>) -> bool {
+    let lasts = |name: &[u8]| !name.starts_with(b"user.") || name.starts_with(b"user.overlay.");
+    let xattrs = body.xattrs().map(|(name, value)| (name.as_slice(), value.as_slice()));
     body.kind == entry.kind()
         && body.mode == entry.mode()
         && (body.uid, body.gid) == (entry.uid(), entry.gid())
         && (body.size, body.device()) == (entry.size(), entry.device())
         && body.target() == entry.target()
-        && body.xattrs().map(|(name, value)| (name.as_slice(), value.as_slice())).eq(entry.xattr_list())
+        && xattrs.filter(|(name, _)| lasts(name)).eq(entry.xattr_list().filter(|(name, _)| lasts(name)))
 }

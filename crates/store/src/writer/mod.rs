@@ -8,6 +8,7 @@ mod directories;
 mod file;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -245,8 +246,10 @@ impl LayerWriter {
         self.delete(&place)
     }
 
-    /// Applies the directories' metadata, writes the index and puts the layer in its place.
+    /// Takes out what the lower layers show already, applies the directories' metadata, writes the index and puts
+    /// the layer in its place.
     pub fn commit(self) -> Result<Layer> {
+        self.drop_unchanged()?;
         self.finish_directories()?;
         let Self { staged, state, .. } = self;
         let tree = state.into_inner().unwrap_or_else(PoisonError::into_inner).tree;

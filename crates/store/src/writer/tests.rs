@@ -354,3 +354,29 @@ fn a_plain_user_can_write_layers() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+#[test]
+fn what_the_lower_layers_show_already_is_left_out() {
+    let (_directory, store) = store();
+    let below = layer(&store, None, "d d\n f d/same text\n f d/other text\n l d/link target\n d kept\n f kept/a x");
+    let lower = union(&[&below]);
+    let above = layer(
+        &store,
+        Some(&lower),
+        "d d\n f d/same text\n f d/other xtet\n l d/link target\n d kept\n f kept/a x\n f new/same text",
+    );
+    let index = above.index().unwrap();
+    let paths: Vec<_> = index.entries().map(|entry| String::from_utf8_lossy(entry.path()).into_owned()).collect();
+    assert_eq!(paths, ["", "d", "d/other", "new", "new/same"]);
+    assert!(index.get("d").unwrap().parent_only());
+    assert!(!above.fs_path().join("kept").exists());
+    assert!(!above.fs_path().join("d/same").exists());
+}
+
+#[test]
+fn below_what_was_removed_equal_entries_stay() {
+    let (_directory, store) = store();
+    let below = layer(&store, None, "d d\n f d/same text");
+    let above = layer(&store, Some(&union(&[&below])), "w d\n d d\n f d/same text");
+    assert!(above.index().unwrap().get("d/same").is_some());
+}
