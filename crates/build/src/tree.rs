@@ -23,18 +23,23 @@ pub(crate) enum Tree {
 /// An entry of a tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) path: Vec<u8>,
+    pub(crate) path: Box<[u8]>,
     pub(crate) kind: Kind,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Timestamp,
-    pub(crate) target: Vec<u8>,
-    pub(crate) device: Device,
-    pub(crate) capability: Option<Vec<u8>>,
     pub(crate) content: Content,
-    /// Names with the same value are names of one file.
-    pub(crate) link: Option<(u64, u64)>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few entries have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    target: Vec<u8>,
+    device: Device,
+    capability: Option<Vec<u8>>,
+    link: Option<(u64, u64)>,
 }
 
 /// What is known of a file's bytes without reading them.
@@ -109,7 +114,9 @@ impl Tree {
     /// Where a path leads when symlinks are followed beneath the root, the last one too. Components that do not
     /// exist are kept.
     pub(crate) fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, TreeError> {
-        resolve_with(path, |at| self.lookup(at).filter(|node| node.kind == Kind::Symlink).map(|node| node.target))
+        resolve_with(path, |at| {
+            self.lookup(at).filter(|node| node.kind == Kind::Symlink).map(|node| node.target().to_vec())
+        })
     }
 
     /// Opens a regular file. For a context: with what it is now, which may not be what the node says.
@@ -140,32 +147,54 @@ impl Tree {
 impl Node {
     fn directory() -> Self {
         Node {
-            path: Vec::new(),
+            path: Box::default(),
             kind: Kind::Directory,
             mode: 0o755,
             uid: 0,
             gid: 0,
             mtime: Timestamp::now(),
-            target: Vec::new(),
-            device: Device::default(),
-            capability: None,
             content: Content::None,
-            link: None,
+            rare: None,
         }
+    }
+
+    /// Where a symlink points; empty for anything else.
+    pub(crate) fn target(&self) -> &[u8] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.target)
+    }
+
+    /// The number of a device node.
+    pub(crate) fn device(&self) -> Device {
+        self.rare.as_ref().map_or(Device::default(), |rare| rare.device)
+    }
+
+    /// `security.capability`, where it counts.
+    pub(crate) fn capability(&self) -> Option<&[u8]> {
+        self.rare.as_ref()?.capability.as_deref()
+    }
+
+    /// Names with the same value are names of one file.
+    pub(crate) fn link(&self) -> Option<(u64, u64)> {
+        self.rare.as_ref()?.link
     }
 
     fn from_context(entry: &ContextEntry) -> Self {
         let regular = entry.kind == Kind::File;
-        Node {
-            path: entry.path.to_vec(),
-            kind: entry.kind,
-            mode: entry.mode,
-            mtime: entry.stamp.mtime,
+        let rare = Rare {
             target: entry.target.as_deref().unwrap_or_default().to_vec(),
             device: entry.rdev,
-            content: if regular { Content::Stamp(entry.stamp) } else { Content::None },
+            capability: None,
             link: (regular && entry.links > 1).then_some((entry.stamp.device, entry.stamp.inode)),
-            ..Node::directory()
+        };
+        Node {
+            path: entry.path.clone(),
+            kind: entry.kind,
+            mode: entry.mode,
+            uid: 0,
+            gid: 0,
+            mtime: entry.stamp.mtime,
+            content: if regular { Content::Stamp(entry.stamp) } else { Content::None },
+            rare: rare.boxed(),
         }
     }
 
@@ -176,19 +205,33 @@ impl Node {
             (Kind::File, None) => Content::Unhashed,
             _ => Content::None,
         };
+        let rare = Rare {
+            target: entry.target().to_vec(),
+            device: entry.device(),
+            capability: entry.xattr(CAPABILITY).map(<[u8]>::to_vec),
+            link: entry.link_group().map(|group| (found.layer as u64, u64::from(group))),
+        };
         Node {
-            path: path.to_vec(),
+            path: path.into(),
             kind: entry.kind(),
             mode: entry.mode(),
             uid: entry.uid(),
             gid: entry.gid(),
             mtime: entry.mtime(),
-            target: entry.target().to_vec(),
-            device: entry.device(),
-            capability: entry.xattr(CAPABILITY).map(<[u8]>::to_vec),
             content,
-            link: entry.link_group().map(|group| (found.layer as u64, u64::from(group))),
+            rare: rare.boxed(),
         }
+    }
+}
+
+impl Rare {
+    /// `None` if an entry has nothing of this.
+    fn boxed(self) -> Option<Box<Self>> {
+        let plain = self.target.is_empty()
+            && self.device == Device::default()
+            && self.capability.is_none()
+            && self.link.is_none();
+        (!plain).then(|| Box::new(self))
     }
 }
 

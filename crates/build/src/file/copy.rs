@@ -36,6 +36,9 @@ struct FileCopy<'a> {
     path: Vec<u8>,
 }
 
+/// The first name of a file that has several, and where it goes.
+type FirstName<'a> = (&'a Node, Vec<u8>);
+
 type LandedFiles = HashMap<Vec<u8>, LandedFile>;
 
 impl<'a> Copier<'a> {
@@ -95,7 +98,7 @@ impl<'a> Copier<'a> {
             return Ok(false);
         };
         if let Some(file) = digest {
-            landed.insert(selected.root.path.clone(), file);
+            landed.insert(selected.root.path.to_vec(), file);
         }
         Ok(true)
     }
@@ -128,18 +131,18 @@ impl<'a> Copier<'a> {
             self.destination.writer.directory(path, &Metadata { mtime: selected.root.mtime, ..self.made() })?;
         }
         let mut files = Vec::new();
-        let mut links: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut first_names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
-        for (below, node) in &selected.below {
+        let mut links: Vec<(FileCopy<'_>, FirstName<'_>)> = Vec::new();
+        let mut first_names: HashMap<(u64, u64), FirstName<'_>> = HashMap::new();
+        for (below, node) in selected.contents() {
             let at = join(path, below);
             match node.kind {
                 Kind::Directory => self.subdirectory(node, &at)?,
                 Kind::File => {
                     self.refuse_directory(&at)?;
-                    match node.link.and_then(|link| first_names.get(&link)) {
-                        Some(first) => links.push((at, first.clone())),
+                    match node.link().and_then(|link| first_names.get(&link)) {
+                        Some(first) => links.push((FileCopy { node, path: at }, first.clone())),
                         None => {
-                            node.link.map(|link| first_names.insert(link, at.clone()));
+                            node.link().map(|link| first_names.insert(link, (node, at.clone())));
                             files.push(FileCopy { node, path: at });
                         }
                     }
@@ -151,7 +154,17 @@ impl<'a> Copier<'a> {
             }
         }
         self.files(files, landed)?;
-        links.iter().try_for_each(|(path, first)| Ok(self.destination.writer.hard_link(path, first)?))
+        links.iter().try_for_each(|(file, first)| self.hard_link(file, first, landed))
+    }
+
+    /// Another name of a file that was copied; it holds what landed under the first name.
+    fn hard_link(&self, file: &FileCopy<'_>, first: &FirstName<'_>, landed: &mut LandedFiles) -> Result<(), FileError> {
+        let (node, path) = first;
+        self.destination.writer.hard_link(&file.path, path)?;
+        if let Some(same) = landed.get(&*node.path).copied() {
+            landed.insert(file.node.path.to_vec(), same);
+        }
+        Ok(())
     }
 
     fn subdirectory(&self, node: &Node, path: &[u8]) -> Result<(), FileError> {
@@ -174,9 +187,9 @@ impl<'a> Copier<'a> {
         let writer = self.destination.writer;
         let metadata = self.metadata(node, node.mode);
         match node.kind {
-            Kind::Symlink => writer.symlink(path, &node.target, &metadata)?,
+            Kind::Symlink => writer.symlink(path, node.target(), &metadata)?,
             Kind::Fifo => writer.fifo(path, &metadata)?,
-            Kind::CharacterDevice | Kind::BlockDevice => writer.device(path, node.kind, node.device, &metadata)?,
+            Kind::CharacterDevice | Kind::BlockDevice => writer.device(path, node.kind, node.device(), &metadata)?,
             Kind::File | Kind::Directory | Kind::Whiteout => {}
         }
         Ok(())
@@ -191,8 +204,8 @@ impl<'a> Copier<'a> {
             Some(change) if node.kind != Kind::Symlink => change.apply(mode, directory),
             _ => mode,
         };
-        let capability = node.capability.iter().map(|value| (CAPABILITY.to_vec(), value.clone()));
-        Metadata { mode, uid, gid, mtime: node.mtime, xattrs: capability.collect() }
+        let capability = node.capability().map(|value| (CAPABILITY.to_vec(), value.to_vec()));
+        Metadata { mode, uid, gid, mtime: node.mtime, xattrs: capability.into_iter().collect() }
     }
 
     fn files(&self, files: Vec<FileCopy<'_>>, landed: &mut LandedFiles) -> Result<(), FileError> {
@@ -200,7 +213,7 @@ impl<'a> Copier<'a> {
             files.par_iter().with_min_len(8).map(|file| self.file(file)).collect();
         for (file, digest) in files.into_iter().zip(done?) {
             if let Some(digest) = digest {
-                landed.insert(file.node.path.clone(), digest);
+                landed.insert(file.node.path.to_vec(), digest);
             }
         }
         Ok(())

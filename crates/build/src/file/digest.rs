@@ -35,7 +35,7 @@ impl Selection {
     pub(crate) fn files(&self) -> impl Iterator<Item = &Node> {
         self.sources
             .iter()
-            .flat_map(|selected| std::iter::once(&selected.root).chain(selected.below.iter().map(|(_, node)| node)))
+            .flat_map(|selected| std::iter::once(&selected.root).chain(&selected.below))
             .filter(|node| node.kind == Kind::File)
     }
 }
@@ -66,7 +66,7 @@ impl SelectionHasher {
             _ => self.entry(&selected.root, None),
         }
         self.number(selected.below.len() as u64);
-        for (path, node) in &selected.below {
+        for (path, node) in selected.contents() {
             self.bytes(path);
             let counted = if node.kind == Kind::File { Some(content(node)?) } else { None };
             self.entry(node, counted);
@@ -80,14 +80,14 @@ impl SelectionHasher {
         if self.owners {
             self.number(u64::from(node.uid));
             self.number(u64::from(node.gid));
-            self.bytes(node.capability.as_deref().unwrap_or_default());
+            self.bytes(node.capability().unwrap_or_default());
         }
         match node.kind {
             Kind::File => self.bytes(&counted.map(|counted| counted.digest.0).unwrap_or_default()),
-            Kind::Symlink => self.bytes(&node.target),
+            Kind::Symlink => self.bytes(node.target()),
             Kind::CharacterDevice | Kind::BlockDevice => {
-                self.number(u64::from(node.device.major));
-                self.number(u64::from(node.device.minor));
+                self.number(u64::from(node.device().major));
+                self.number(u64::from(node.device().minor));
             }
             Kind::Directory | Kind::Fifo | Kind::Whiteout => {}
         }

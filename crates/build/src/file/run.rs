@@ -1,6 +1,7 @@
 //! Doing what a file operation says: its actions in order, into one new layer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use kiln_graph::{FileAction, FileOp, MakeDirectory, WriteFile};
 use kiln_sandbox::AccountFiles;
@@ -20,7 +21,7 @@ pub(crate) struct FileJob<'a> {
     /// The root file system below the new layer.
     pub(crate) base: &'a Union,
     /// For each copy action, in order: where from, and what.
-    pub(crate) copies: &'a [(Tree, Selection)],
+    pub(crate) copies: &'a [Arc<(Tree, Selection)>],
     /// The layer that an earlier run of this step made: unchanged files are linked from it.
     pub(crate) previous: Option<&'a Layer>,
     /// Digests of context files by path, as far as they are known.
@@ -50,7 +51,7 @@ pub(crate) fn run(job: &FileJob<'_>, writer: &LayerWriter) -> Result<Landed, Fil
     for action in &job.op.actions {
         match action {
             FileAction::Copy(copy) => {
-                let (tree, selection) = &job.copies[landed.files.len()];
+                let (tree, selection) = &*job.copies[landed.files.len()];
                 let owner = owner_of(copy.owner.as_deref(), job.base)?;
                 let mode = copy.chmod.as_ref().map(ModeChange::new).transpose()?;
                 let copier = Copier::new(copy, tree, &destination, owner, mode, job);

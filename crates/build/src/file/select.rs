@@ -27,10 +27,18 @@ pub(crate) struct Selected {
     pub(crate) name: Vec<u8>,
     /// The source itself, symlinks followed.
     pub(crate) root: Node,
-    /// For a directory: what is in it, with paths relative to it, parents before children.
-    pub(crate) below: Vec<Placed>,
+    /// For a directory: what is in it, parents before children.
+    pub(crate) below: Vec<Node>,
     /// With `--parents`: the directories above the source, outermost first, by the path they get.
     pub(crate) parents: Vec<Placed>,
+}
+
+impl Selected {
+    /// What is in a directory, with paths relative to it.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (&[u8], &Node)> {
+        let skip = if self.root.path.is_empty() { 0 } else { self.root.path.len() + 1 };
+        self.below.iter().map(move |node| (&node.path[skip..], node))
+    }
 }
 
 /// What `copy` reads from `tree`.
@@ -98,7 +106,7 @@ fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Sel
         return Err(FileError::NotFound { path: shown(source, path), hint: ": it is not a directory".into() });
     }
     let below = match root.kind {
-        Kind::Directory => relative(&resolved, tree.below(&resolved)),
+        Kind::Directory => tree.below(&resolved),
         _ => Vec::new(),
     };
     let (parents, name) =
@@ -108,11 +116,6 @@ fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Sel
 
 fn shown(source: &str, path: &[u8]) -> String {
     if path.is_empty() { source.trim_start_matches('/').to_owned() } else { lossy(path).trim_matches('/').to_owned() }
-}
-
-fn relative(directory: &[u8], nodes: Vec<Node>) -> Vec<Placed> {
-    let skip = if directory.is_empty() { 0 } else { directory.len() + 1 };
-    nodes.into_iter().map(|node| (node.path[skip..].to_vec(), node)).collect()
 }
 
 /// With `--parents`: the directories above a source that are kept, and the path of the source below them. A
@@ -138,13 +141,10 @@ fn without_excluded(mut selected: Selected, exclude: Option<&IgnoreMatcher>) -> 
     if selected.root.kind != Kind::Directory && excluded(&selected.root.path)? {
         return Ok(None);
     }
-    let mut kept = Vec::with_capacity(selected.below.len());
-    for (below, node) in selected.below {
-        if !excluded(&node.path)? && !excluded(&below)? {
-            kept.push((below, node));
-        }
-    }
-    selected.below = kept;
+    let keep: Result<Vec<bool>, FileError> =
+        selected.contents().map(|(below, node)| Ok(!excluded(&node.path)? && !excluded(below)?)).collect();
+    let mut keep = keep?.into_iter();
+    selected.below.retain(|_| keep.next().unwrap_or(true));
     Ok(Some(selected))
 }
 

@@ -89,7 +89,8 @@ impl Steps {
         let mut digests = Vec::new();
         for input in self.used_inputs(id) {
             let Some(Made::Context(open)) = inputs.get(input) else { continue };
-            let Some((tree, selection)) = next.next() else { break };
+            let Some(copy) = next.next() else { break };
+            let (tree, selection) = &**copy;
             digests.push(self.hashed_selection(open, tree, selection)?);
         }
         Ok(digests)
@@ -148,7 +149,7 @@ impl Steps {
         selection.digest(&tree, |node| {
             let known = match node.content {
                 Content::Digest(digest) => Some(digest),
-                _ => digests.get(node.path.as_slice()).copied(),
+                _ => digests.get(&*node.path).copied(),
             };
             let missing = || StepProblem::Other("a file of a layer was not hashed".into());
             Ok(Counted { digest: known.ok_or_else(missing)?, mode: node.mode })
@@ -171,7 +172,7 @@ impl Steps {
                 }
             };
             if let Some(digest) = index.get(&node.path).and_then(|entry| entry.digest()) {
-                digests.insert(node.path.clone(), digest);
+                digests.insert(node.path.to_vec(), digest);
             }
         }
         Ok(digests)

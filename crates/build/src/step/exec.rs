@@ -197,7 +197,7 @@ impl Steps {
         let files = landed.files.first();
         let digest = selection.digest(&tree, |node| {
             let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
-            let file = files.and_then(|files| files.get(&node.path)).ok_or_else(missing)?;
+            let file = files.and_then(|files| files.get(&*node.path)).ok_or_else(missing)?;
             Ok::<_, StepProblem>(Counted { digest: file.digest, mode: file.mode })
         })?;
         contexts.push(digest);

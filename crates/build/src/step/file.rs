@@ -1,5 +1,7 @@
 //! Executing a file operation: COPY, ADD, WORKDIR.
 
+use std::sync::Arc;
+
 use kiln_graph::{Copy, FileAction, FileOp, VertexId};
 use kiln_solver::Product;
 use kiln_store::{FileDigest, Key, Layer, Metadata, Timestamp, Union};
@@ -22,7 +24,7 @@ impl Steps {
     ) -> Result<Product<Key, Made>, StepProblem> {
         let base_layers = op.base.map_or(&[][..], |base| inputs[base.0 as usize].layers());
         let base = Union::new(base_layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
-        let copies = self.copies(op, inputs)?;
+        let copies = self.copies(id, op, inputs)?;
         let previous = self.previous_layer(id)?;
         let known = |node: &Node| self.known_in_contexts(inputs, node);
         let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
@@ -53,18 +55,24 @@ impl Steps {
         let selection = select(&copy, &tree)?;
         let op = FileOp { base: None, actions: vec![FileAction::Copy(copy)] };
         let base = Union::new(Vec::new())?;
-        let copies = [(tree, selection)];
+        let copies = [Arc::new((tree, selection))];
         self.write_layer(&FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled })
     }
 
     /// For each copy where from and what.
-    fn copies(&self, op: &FileOp, inputs: &[Made]) -> Result<Vec<(Tree, Selection)>, StepProblem> {
+    fn copies(&self, id: VertexId, op: &FileOp, inputs: &[Made]) -> Result<Vec<Arc<(Tree, Selection)>>, StepProblem> {
+        let from_contexts = self.context_selections(id)?;
+        let mut from_contexts = from_contexts.iter();
         let mut copies = Vec::new();
         for action in &op.actions {
             let FileAction::Copy(copy) = action else { continue };
+            if let Made::Context(_) = &inputs[copy.from.0 as usize] {
+                copies.extend(from_contexts.next().cloned());
+                continue;
+            }
             let tree = inputs[copy.from.0 as usize].tree().map_err(|error| StepProblem::from_error(&error))?;
             let selection = select(copy, &tree).map_err(step_problem)?;
-            copies.push((tree, selection));
+            copies.push(Arc::new((tree, selection)));
         }
         Ok(copies)
     }
@@ -126,13 +134,14 @@ pub(super) fn root_metadata(base: &Union) -> Metadata {
 }
 
 /// For each copy from a context the digest of the bytes that landed.
-fn context_digests(copies: &[(Tree, Selection)], landed: &Landed) -> Result<Vec<[u8; 32]>, StepProblem> {
-    let from_contexts = copies.iter().zip(&landed.files).filter(|((tree, _), _)| !tree.has_owners());
+fn context_digests(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Result<Vec<[u8; 32]>, StepProblem> {
+    let from_contexts = copies.iter().zip(&landed.files).filter(|(copy, _)| !copy.0.has_owners());
     from_contexts
-        .map(|((tree, selection), files)| {
+        .map(|(copy, files)| {
+            let (tree, selection) = &**copy;
             selection.digest(tree, |node| {
                 let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
-                let file = files.get(&node.path).ok_or_else(missing)?;
+                let file = files.get(&*node.path).ok_or_else(missing)?;
                 Ok(Counted { digest: file.digest, mode: file.mode })
             })
         })
@@ -140,11 +149,11 @@ fn context_digests(copies: &[(Tree, Selection)], landed: &Landed) -> Result<Vec<
 }
 
 /// The files that were copied from contexts, with what they held.
-fn file_list(copies: &[(Tree, Selection)], landed: &Landed) -> Vec<CopiedFile> {
+fn file_list(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Vec<CopiedFile> {
     let mut list: Vec<_> = copies
         .iter()
         .zip(&landed.files)
-        .filter(|((tree, _), _)| !tree.has_owners())
+        .filter(|(copy, _)| !copy.0.has_owners())
         .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.clone(), file.digest, file.mode)))
         .collect();
     list.sort_unstable_by(|a, b| a.0.cmp(&b.0));

@@ -54,9 +54,10 @@ impl Steps {
         {
             keys.push(match self.input_context(edge.vertex)? {
                 Some(open) => {
-                    let Some((tree, selection)) = next.next() else {
+                    let Some(copy) = next.next() else {
                         return Err(StepProblem::Other("a context is used in an unknown way".into()));
                     };
+                    let (tree, selection) = &**copy;
                     self.selection_key(id, &open, tree, selection)?
                 }
                 None => InputKey::Key(key),
@@ -114,7 +115,7 @@ impl Steps {
         Ok(found)
     }
 
-    fn copied_from_contexts(&self, id: VertexId, file: &FileOp) -> Result<Vec<(Tree, Selection)>, StepProblem> {
+    fn copied_from_contexts(&self, id: VertexId, file: &FileOp) -> Result<Vec<Arc<(Tree, Selection)>>, StepProblem> {
         let mut found = Vec::new();
         for action in &file.actions {
             let FileAction::Copy(copy) = action else { continue };
@@ -123,7 +124,7 @@ impl Steps {
         Ok(found)
     }
 
-    fn mounted_from_contexts(&self, id: VertexId, exec: &ExecOp) -> Result<Vec<(Tree, Selection)>, StepProblem> {
+    fn mounted_from_contexts(&self, id: VertexId, exec: &ExecOp) -> Result<Vec<Arc<(Tree, Selection)>>, StepProblem> {
         let mut found = Vec::new();
         for mount in &exec.mounts {
             let (from, source) = match &mount.kind {
@@ -144,11 +145,11 @@ impl Steps {
         id: VertexId,
         input: u32,
         copy: &Copy,
-    ) -> Result<Option<(Tree, Selection)>, StepProblem> {
+    ) -> Result<Option<Arc<(Tree, Selection)>>, StepProblem> {
         let Some(open) = self.input_context(self.vertex(id).inputs[input as usize].vertex)? else { return Ok(None) };
         let tree = open.tree();
         let selection = select(copy, &tree).map_err(|error| StepProblem::from_error(&error))?;
-        Ok(Some((tree, selection)))
+        Ok(Some(Arc::new((tree, selection))))
     }
 
     /// The key of a selection: of the bytes where they are known, or worth reading because a record could match;
@@ -187,12 +188,12 @@ impl Steps {
             .par_iter()
             .map(|node| {
                 let digest = open.digests.hash(&*open.context, &node.path);
-                Ok((node.path.as_slice(), digest.map_err(|error| StepProblem::from_error(&error))?))
+                Ok((&*node.path, digest.map_err(|error| StepProblem::from_error(&error))?))
             })
             .collect();
         let fresh = fresh?;
         selection.digest(tree, |node| {
-            let digest = fresh.get(node.path.as_slice()).copied().or_else(|| known_digest(open, node));
+            let digest = fresh.get(&*node.path).copied().or_else(|| known_digest(open, node));
             let missing = || StepProblem::Other("a file of the context was not hashed".into());
             Ok(Counted { digest: digest.ok_or_else(missing)?, mode: node.mode })
         })

@@ -50,7 +50,7 @@ pub(crate) struct OpenContext {
 }
 
 /// What a step selects from its sources, by input; found once, used for keys and for copying.
-pub(crate) type Selections = Arc<Vec<(Tree, Selection)>>;
+pub(crate) type Selections = Arc<Vec<Arc<(Tree, Selection)>>>;
 
 /// How far a step is, as those who watch were told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
