@@ -109,7 +109,11 @@ impl World for Executor {
         inputs: Vec<Key>,
         cancel: CancellationToken,
     ) -> Result<Identity<Key>, StepProblem> {
-        self.blocking(cancel, move |steps, _| steps.identify(vertex(at), inputs)).await
+        let id = vertex(at);
+        if !self.steps.reads_context(id) {
+            return self.steps.identify(id, inputs);
+        }
+        self.blocking(cancel, move |steps, _| steps.identify(id, inputs)).await
     }
 
     async fn probe(&self, at: NodeId, recipe: Key, cancel: CancellationToken) -> Result<Option<Made>, StepProblem> {

@@ -115,6 +115,12 @@ impl Steps {
         }
     }
 
+    /// Whether a context has to be looked at for what the vertex is; otherwise that is a hash of a few keys.
+    pub(crate) fn reads_context(&self, id: VertexId) -> bool {
+        let is_context = |id: VertexId| matches!(&self.vertex(id).op, Op::Source(SourceOp::Context(_)));
+        self.vertex(id).inputs.iter().any(|edge| is_context(edge.vertex))
+    }
+
     /// The task that reports on a vertex.
     pub(crate) fn task(&self, id: VertexId) -> Task {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
