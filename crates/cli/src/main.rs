@@ -12,6 +12,7 @@ mod failure;
 mod host;
 mod moment;
 mod os_error;
+mod output;
 mod refusal;
 mod size;
 mod table;

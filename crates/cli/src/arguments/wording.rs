@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::shapes::{self, Words};
+use crate::output;
 
 /// The exit code for flags that are wrong.
 const BAD_FLAG: u8 = 125;
@@ -21,7 +22,9 @@ impl Complaint {
     /// Help goes to the standard output, what is wrong to the standard error.
     pub(super) fn report(self) -> ExitCode {
         if self.code == 0 {
-            println!("{}", self.text.trim_end());
+            if let Err(failure) = output::line(self.text.trim_end()) {
+                return failure.report();
+            }
         } else {
             eprintln!("{}", self.text);
         }

@@ -39,7 +39,7 @@ pub(crate) enum Container {
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Image {
     /// Build an image from a Dockerfile
-    Build(build::BuildArguments),
+    Build(Box<build::BuildArguments>),
     /// Show how an image came to be
     History(history::HistoryArguments),
     /// Show everything about images

@@ -95,6 +95,8 @@ fn selected(images: Vec<ImageSummary>, filters: &Filters, name: Option<&str>) ->
             selected.push(image);
         }
     }
+    // Newest first; by name where that does not tell.
+    selected.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
     Ok(selected)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use crate::failure::Failure;
-use crate::{size, template};
+use crate::{output, size, template};
 
 /// The flags of `info`.
 #[derive(clap::Args, Debug)]
@@ -27,47 +27,48 @@ pub(crate) fn run(caller: &Caller, arguments: &InfoArguments) -> Result<ExitCode
             json!({ "Version": env!("CARGO_PKG_VERSION"), "Context": "default", "Debug": false, "Plugins": [] });
         members.insert("ClientInfo".into(), client);
     }
-    match template {
-        Some(template) => {
-            println!("{}", template.execute(&info).map_err(|failed| Failure::new(failed.error.to_string()))?);
-        }
-        None => print_plain(&info),
-    }
+    let text = match template {
+        Some(template) => template.execute(&info).map_err(|failed| Failure::new(failed.error.to_string()))?,
+        None => plain(&info),
+    };
+    output::line(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_plain(info: &Value) {
+fn plain(info: &Value) -> String {
     let text = |name: &str| match info.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => String::new(),
     };
-    println!("Client: kiln\n Version:    {}\n Context:    default\n", env!("CARGO_PKG_VERSION"));
-    println!("Server:");
-    println!(" Containers: {}", text("Containers"));
-    println!(
-        "  Running: {}\n  Paused: {}\n  Stopped: {}",
+    let list = |name: &str| info.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let part = |pair: &Value, at: usize| pair.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let driver: String = list("DriverStatus").iter().map(|p| format!("  {}: {}\n", part(p, 0), part(p, 1))).collect();
+    let option = |option: &Value| option.as_str().unwrap_or_default().replace("name=", "  ").replace(',', "\n   ");
+    let options: String = list("SecurityOptions").iter().map(|one| option(one) + "\n").collect();
+    let client = format!("Client: kiln\n Version:    {}\n Context:    default\n\n", env!("CARGO_PKG_VERSION"));
+    let containers = format!(
+        "Server:\n Containers: {}\n  Running: {}\n  Paused: {}\n  Stopped: {}\n",
+        text("Containers"),
         text("ContainersRunning"),
         text("ContainersPaused"),
-        text("ContainersStopped")
+        text("ContainersStopped"),
     );
-    println!(" Images: {}", text("Images"));
-    println!(" Server Version: {}", text("ServerVersion"));
-    println!(" Storage Driver: {}", text("Driver"));
-    for pair in info.get("DriverStatus").and_then(Value::as_array).into_iter().flatten() {
-        let part = |at: usize| pair.get(at).and_then(Value::as_str).unwrap_or_default();
-        println!("  {}: {}", part(0), part(1));
-    }
-    println!(" Security Options:");
-    for option in info.get("SecurityOptions").and_then(Value::as_array).into_iter().flatten() {
-        println!("  {}", option.as_str().unwrap_or_default().replace("name=", "").replace(',', "\n   "));
-    }
-    println!(" Kernel Version: {}", text("KernelVersion"));
-    println!(" Operating System: {}", text("OperatingSystem"));
-    println!(" OSType: {}", text("OSType"));
-    println!(" Architecture: {}", text("Architecture"));
-    println!(" CPUs: {}", text("NCPU"));
-    println!(" Total Memory: {}", size::words(info.get("MemTotal").and_then(Value::as_u64).unwrap_or_default()));
-    println!(" Name: {}", text("Name"));
-    println!(" Docker Root Dir: {}", text("DockerRootDir"));
+    let images = format!(
+        " Images: {}\n Server Version: {}\n Storage Driver: {}\n{driver} Security Options:\n{options}",
+        text("Images"),
+        text("ServerVersion"),
+        text("Driver"),
+    );
+    let memory = size::words(info.get("MemTotal").and_then(Value::as_u64).unwrap_or_default());
+    let machine = format!(
+        " Kernel Version: {}\n Operating System: {}\n OSType: {}\n Architecture: {}\n CPUs: {}\n Total Memory: {memory}\n",
+        text("KernelVersion"),
+        text("OperatingSystem"),
+        text("OSType"),
+        text("Architecture"),
+        text("NCPU"),
+    );
+    let place = format!(" Name: {}\n Docker Root Dir: {}", text("Name"), text("DockerRootDir"));
+    client + &containers + &images + &machine + &place
 }

@@ -1,6 +1,5 @@
 //! `inspect`: everything about containers, images and volumes, as JSON or through a template.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use kiln_engine::{Engine, Error};
@@ -10,8 +9,8 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use crate::failure::Failure;
-use crate::refusal;
 use crate::template::{self, Template};
+use crate::{output, refusal};
 
 /// The exit code for a template that is none.
 const BAD_TEMPLATE: u8 = 64;
@@ -135,9 +134,9 @@ fn volume(engine: &Engine, name: &str) -> Result<Option<Value>, Failure> {
 fn print_each(template: &Template, values: &[Value]) -> Result<(), Failure> {
     for value in values {
         match template.execute(value) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => output::line(text)?,
             Err(failed) => {
-                println!("{}", failed.written);
+                output::line(failed.written)?;
                 return Err(Failure::new(format!("template parsing error: {}", failed.error)));
             }
         }
@@ -151,7 +150,5 @@ fn print_list(values: &[Value]) -> Result<(), Failure> {
     let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let written = values.serialize(&mut serde_json::Serializer::with_formatter(&mut text, indented));
     written.map_err(|error| Failure::new(error.to_string()))?;
-    text.push(b'\n');
-    std::io::stdout().write_all(&text)?;
-    Ok(())
+    output::line(String::from_utf8_lossy(&text))
 }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::table;
 use crate::template::{self, Failed, Template};
+use crate::{output, table};
 
 /// How rows are shown that nobody said anything about.
 pub(super) struct Listing {
@@ -33,7 +33,7 @@ impl Listing {
         for row in rows {
             lines.push(cells.execute(row).map_err(|failed| failure(&failed))?);
         }
-        print!("{}", table::aligned(&lines));
+        output::text(table::aligned(&lines))?;
         Ok(())
     }
 }
@@ -44,7 +44,7 @@ fn print_lines(template: &Template, rows: &[Value]) -> Result<(), Failure> {
         text.push_str(&template.execute(row).map_err(|failed| failure(&failed))?);
         text.push('\n');
     }
-    print!("{text}");
+    output::text(text)?;
     Ok(())
 }
 

@@ -5,13 +5,14 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use kiln_engine::Error;
 use kiln_oci::{Platform, Reference};
 
 use super::caller::Caller;
 use super::engine;
 use crate::display::{Display, Progress};
-use crate::failure::Failure;
-use crate::os_error;
+use crate::failure::{Failure, chain};
+use crate::{os_error, output};
 
 /// The flags of `load`.
 #[derive(clap::Args, Debug)]
@@ -38,16 +39,24 @@ pub(crate) fn run(caller: &Caller, arguments: &LoadArguments) -> Result<ExitCode
     let task = display.sink.task("load");
     let loaded = engine(&host).load(archive, &platform, &task);
     display.finish();
-    for image in loaded? {
+    for image in loaded.map_err(of_load)? {
         if image.names.is_empty() {
-            println!("Loaded image ID: {}", image.id);
+            output::line(format_args!("Loaded image ID: {}", image.id))?;
         }
         for name in &image.names {
             let familiar = name.parse::<Reference>().map_or_else(|_| name.clone(), |name| name.familiar());
-            println!("Loaded image: {familiar}");
+            output::line(format_args!("Loaded image: {familiar}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with an archive is not the engine's word.
+fn of_load(error: Error) -> Failure {
+    match error {
+        Error::Load(error) => Failure::new(chain(error.as_ref())),
+        other => other.into(),
+    }
 }
 
 fn archive(input: Option<&Path>) -> Result<Box<dyn Read + Send>, Failure> {

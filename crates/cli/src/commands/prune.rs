@@ -1,6 +1,6 @@
 //! `system prune`, `container prune`, `image prune`, `builder prune`.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::process::ExitCode;
 
 use kiln_engine::{Engine, Error, Phase, SystemPrune};
@@ -9,7 +9,7 @@ use kiln_store::{Freed, Prune};
 use super::caller::Caller;
 use super::engine;
 use crate::failure::{Failure, chain};
-use crate::size;
+use crate::{output, size};
 
 /// The flags of `system prune`.
 #[derive(clap::Args, Debug)]
@@ -76,8 +76,8 @@ pub(crate) fn system(caller: &Caller, arguments: &SystemPruneArguments) -> Resul
     let host = caller.host()?;
     let what = SystemPrune { all: arguments.all, dry_run: arguments.dry_run };
     let pruned = engine(&host).prune(what)?;
-    print_containers(&pruned.containers);
-    print_freed(&pruned.freed, arguments.dry_run);
+    print_containers(&pruned.containers)?;
+    print_freed(&pruned.freed, arguments.dry_run)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn images(caller: &Caller, arguments: &PruneArguments) -> Result<Exit
     }
     let host = caller.host()?;
     let what = Prune { dangling_images: true, unused_images: arguments.all, ..Prune::default() };
-    print_freed(&host.store.prune(&what).map_err(of_store)?, false);
+    print_freed(&host.store.prune(&what).map_err(of_store)?, false)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn builder(caller: &Caller, arguments: &PruneArguments) -> Result<Exi
     let host = caller.host()?;
     let what = Prune { cache_to: Some(0), cache_mounts: arguments.all, ..Prune::default() };
     let freed = host.store.prune(&what).map_err(of_store)?;
-    println!("Total:\t{}", size::words(freed.bytes));
+    output::line(format_args!("Total:\t{}", size::words(freed.bytes)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,9 +122,9 @@ pub(crate) fn containers(caller: &Caller, arguments: &ContainerPruneArguments) -
     }
     let host = caller.host()?;
     let before = host.store.usage().map_err(of_store)?.container_bytes;
-    print_containers(&stopped_removed(&engine(&host))?);
+    print_containers(&stopped_removed(&engine(&host))?)?;
     let after = host.store.usage().map_err(of_store)?.container_bytes;
-    println!("Total reclaimed space: {}", size::words(before.saturating_sub(after)));
+    output::line(format_args!("Total reclaimed space: {}", size::words(before.saturating_sub(after))))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,36 +154,37 @@ fn of_store(error: kiln_store::Error) -> Failure {
 
 /// Asks; anything but `y` is a no.
 fn confirmed(warning: &str) -> Result<bool, Failure> {
-    print!("WARNING! {warning}\nAre you sure you want to continue? [y/N] ");
-    std::io::stdout().flush()?;
+    output::text(format_args!("WARNING! {warning}\nAre you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn print_containers(ids: &[String]) {
+fn print_containers(ids: &[String]) -> Result<(), Failure> {
     if !ids.is_empty() {
-        println!("Deleted Containers:\n{}\n", ids.join("\n"));
+        output::line(format_args!("Deleted Containers:\n{}\n", ids.join("\n")))?;
     }
+    Ok(())
 }
 
-fn print_freed(freed: &Freed, dry_run: bool) {
+fn print_freed(freed: &Freed, dry_run: bool) -> Result<(), Failure> {
     if !freed.images.is_empty() {
-        println!("Deleted Images:");
+        output::line(format_args!("Deleted Images:"))?;
         for (id, names) in &freed.images {
             for name in names {
-                println!(
+                output::line(format_args!(
                     "untagged: {}",
                     name.parse::<kiln_oci::Reference>().map_or_else(|_| name.clone(), |name| name.familiar())
-                );
+                ))?;
             }
-            println!("deleted: {id}");
+            output::line(format_args!("deleted: {id}"))?;
         }
-        println!();
+        output::line("")?;
     }
     if freed.records > 0 {
-        println!("Deleted build cache objects: {}\n", freed.records);
+        output::line(format_args!("Deleted build cache objects: {}\n", freed.records))?;
     }
     let what = if dry_run { "Total reclaimable space" } else { "Total reclaimed space" };
-    println!("{what}: {}", size::words(freed.bytes));
+    output::line(format_args!("{what}: {}", size::words(freed.bytes)))?;
+    Ok(())
 }

@@ -10,6 +10,7 @@ use super::caller::Caller;
 use crate::display::{Display, Progress};
 use crate::failure::{Failure, chain};
 use crate::host::Host;
+use crate::output;
 
 /// The flags of `pull`.
 #[derive(clap::Args, Debug)]
@@ -37,7 +38,7 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
     let plain = reference.tag().is_none() && reference.digest().is_none();
     let reference = reference.with_default_tag();
     if plain && !arguments.quiet {
-        println!("Using default tag: latest");
+        output::line(format_args!("Using default tag: latest"))?;
     }
     let host = caller.host()?;
     let before = host.store.images().resolve(&reference.to_string()).ok().flatten();
@@ -50,13 +51,13 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
     if !arguments.quiet {
         let source =
             reference.tag().map_or_else(|| reference.digest().map(ToString::to_string), |tag| Some(tag.into()));
-        println!("{}: Pulling from {}", source.unwrap_or_default(), reference.path());
-        println!("Digest: {}", pulled.root);
+        output::line(format_args!("{}: Pulling from {}", source.unwrap_or_default(), reference.path()))?;
+        output::line(format_args!("Digest: {}", pulled.root))?;
         let is_new = before.is_none_or(|before| before.id != pulled.image.id);
         let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
-        println!("Status: {status} {familiar}");
+        output::line(format_args!("Status: {status} {familiar}"))?;
     }
-    println!("{familiar}");
+    output::line(familiar)?;
     Ok(ExitCode::SUCCESS)
 }
 

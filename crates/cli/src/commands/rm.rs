@@ -7,7 +7,7 @@ use kiln_engine::Error;
 use super::caller::Caller;
 use super::{engine, several};
 use crate::failure::Failure;
-use crate::refusal;
+use crate::{output, refusal};
 
 /// The flags of `rm`.
 #[derive(clap::Args, Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn run(caller: &Caller, arguments: &RmArguments) -> Result<ExitCode, 
     let engine = engine(&host);
     several::each(&arguments.names, |name| match engine.remove(name, arguments.force, arguments.volumes) {
         Ok(()) => {
-            println!("{name}");
+            output::line(name)?;
             Ok(())
         }
         // What is to be gone is gone; docker says so and is content.

@@ -7,7 +7,7 @@ use kiln_engine::{Error, Removed};
 use super::caller::Caller;
 use super::{engine, several};
 use crate::failure::Failure;
-use crate::refusal;
+use crate::{output, refusal};
 
 /// The flags of `rmi`.
 #[derive(clap::Args, Debug)]
@@ -31,8 +31,8 @@ pub(crate) fn run(caller: &Caller, arguments: &RmiArguments) -> Result<ExitCode,
         Ok(removed) => {
             for one in removed {
                 match one {
-                    Removed::Untagged(name) => println!("Untagged: {name}"),
-                    Removed::Deleted(id) => println!("Deleted: {id}"),
+                    Removed::Untagged(name) => output::line(format_args!("Untagged: {name}"))?,
+                    Removed::Deleted(id) => output::line(format_args!("Deleted: {id}"))?,
                 }
             }
             Ok(())

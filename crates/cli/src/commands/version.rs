@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use crate::failure::Failure;
-use crate::template::{self, Template};
+use crate::{output, template};
 
 /// The flags of `version`.
 #[derive(clap::Args, Debug)]
@@ -33,31 +33,40 @@ pub(crate) fn run(caller: &Caller, arguments: &VersionArguments) -> Result<ExitC
         "Context": "default",
     });
     let both = json!({ "Client": client, "Server": server });
-    match template {
-        Some(template) => print_with(&template, &both)?,
-        None => print_plain(&both),
-    }
+    let text = match template {
+        Some(template) => template.execute(&both).map_err(|failed| Failure::new(failed.error.to_string()))?,
+        None => plain(&both),
+    };
+    output::line(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_with(template: &Template, value: &Value) -> Result<(), Failure> {
-    println!("{}", template.execute(value).map_err(|failed| Failure::new(failed.error.to_string()))?);
-    Ok(())
-}
+fn plain(both: &Value) -> String {
+    let text = |path: &str| both.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    format!(
+        "Client: {}
+ Version:           {}
+ API version:       {}
+ OS/Arch:           {}/{}
+ Context:           default
 
-fn print_plain(both: &Value) {
-    let text = |path: &str| both.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    println!("Client: {}", text("/Client/Platform/Name"));
-    println!(" Version:           {}", text("/Client/Version"));
-    println!(" API version:       {}", text("/Client/ApiVersion"));
-    println!(" OS/Arch:           {}/{}", text("/Client/Os"), text("/Client/Arch"));
-    println!(" Context:           default");
-    println!();
-    println!("Server: {}", text("/Server/Platform/Name"));
-    println!(" Engine:");
-    println!("  Version:          {}", text("/Server/Version"));
-    let minimum = text("/Server/MinAPIVersion");
-    println!("  API version:      {} (minimum version {minimum})", text("/Server/ApiVersion"));
-    println!("  OS/Arch:          {}/{}", text("/Server/Os"), text("/Server/Arch"));
-    println!("  Kernel:           {}", text("/Server/KernelVersion"));
+Server: {}
+ Engine:
+  Version:          {}
+  API version:      {} (minimum version {})
+  OS/Arch:          {}/{}
+  Kernel:           {}",
+        text("/Client/Platform/Name"),
+        text("/Client/Version"),
+        text("/Client/ApiVersion"),
+        text("/Client/Os"),
+        text("/Client/Arch"),
+        text("/Server/Platform/Name"),
+        text("/Server/Version"),
+        text("/Server/ApiVersion"),
+        text("/Server/MinAPIVersion"),
+        text("/Server/Os"),
+        text("/Server/Arch"),
+        text("/Server/KernelVersion"),
+    )
 }

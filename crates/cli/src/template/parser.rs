@@ -16,15 +16,15 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, ParseError> {
     let mut parser = Parser { tokens, at: 0, line, variables: vec![String::new()], loops: 0, depth: 0 };
     let (nodes, end) = parser.nodes()?;
     match end {
-        End::Text => Ok(nodes),
-        End::End => Err(parser.error("unexpected {{end}}")),
-        End::Else => Err(parser.error("unexpected {{else}}")),
+        Closing::Text => Ok(nodes),
+        Closing::End => Err(parser.error("unexpected {{end}}")),
+        Closing::Else => Err(parser.error("unexpected {{else}}")),
     }
 }
 
 /// What a list of nodes ended with.
 #[derive(PartialEq)]
-enum End {
+enum Closing {
     Text,
     End,
     /// `else`; the token after it is next.
@@ -44,7 +44,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), ParseError> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Closing), ParseError> {
         let mut nodes = Vec::new();
         while let Some(token) = self.next() {
             if token.kind == TokenKind::Text {
@@ -55,11 +55,11 @@ impl Parser {
                 Some("end") => {
                     self.at += 1;
                     self.expect_close()?;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, Closing::End));
                 }
                 Some("else") => {
                     self.at += 1;
-                    return Ok((nodes, End::Else));
+                    return Ok((nodes, Closing::Else));
                 }
                 Some(word) if is_control(word) => {
                     self.at += 1;
@@ -72,7 +72,7 @@ impl Parser {
                 }
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Closing::Text))
     }
 
     fn control(&mut self, word: &str) -> Result<Node, ParseError> {
@@ -103,9 +103,9 @@ impl Parser {
         self.expect_close()?;
         let (then, end) = self.nodes()?;
         let otherwise = match end {
-            End::Text => return Err(self.unexpected_end()),
-            End::End => Vec::new(),
-            End::Else => self.otherwise(word)?,
+            Closing::Text => return Err(self.unexpected_end()),
+            Closing::End => Vec::new(),
+            Closing::Else => self.otherwise(word)?,
         };
         self.variables.truncate(known);
         self.depth -= 1;
@@ -121,9 +121,9 @@ impl Parser {
         }
         self.expect_close()?;
         match self.nodes()? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Text) => Err(self.unexpected_end()),
-            (_, End::Else) => Err(self.error("expected end; found {{else}}")),
+            (nodes, Closing::End) => Ok(nodes),
+            (_, Closing::Text) => Err(self.unexpected_end()),
+            (_, Closing::Else) => Err(self.error("expected end; found {{else}}")),
         }
     }
 

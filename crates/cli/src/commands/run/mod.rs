@@ -18,7 +18,7 @@ use super::{engine, pull};
 use crate::display::{Display, Progress};
 use crate::failure::{Failure, chain};
 use crate::host::Host;
-use crate::{os_error, refusal};
+use crate::{os_error, output, refusal};
 
 /// The exit code for what prevents a container from running.
 const CANNOT_RUN: u8 = 125;
@@ -54,7 +54,7 @@ pub(crate) fn create(caller: &Caller, arguments: &CreateArguments) -> Result<Exi
     if let Some(path) = cidfile {
         std::fs::write(path, &container.id).map_err(|error| hint(os_error::failure("open", path, &error)))?;
     }
-    println!("{}", container.id);
+    output::line(container.id)?;
     Ok(ExitCode::SUCCESS)
 }
 
