@@ -169,6 +169,7 @@ impl Builder {
             phases: Mutex::default(),
             explanations: Mutex::default(),
             logs: Mutex::default(),
+            noted: Mutex::default(),
         }
     }
 

@@ -80,10 +80,14 @@ impl Steps {
         let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
         let held: Result<Vec<_>, _> = held.map(LockGuard::duplicate).collect();
         execution.held_locks = held.map_err(|error| StepProblem::from_error(&error))?;
+        self.note_tier();
         let mut output = self.step_output(id)?;
         let finished = self.sandbox.run(execution, &mut |stream, bytes| output.write(stream, bytes));
         match finished {
-            Ok(finished) => exit_problem(op, finished.status, finished.out_of_memory),
+            Ok(finished) => {
+                finished.notes.iter().for_each(|note| self.note(&note.0));
+                exit_problem(op, finished.status, finished.out_of_memory)
+            }
             Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
             Err(error) => Err(start_problem(op, &error)),
         }

@@ -12,12 +12,12 @@ mod inputs;
 mod record;
 mod rootfs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_graph::{Definition, ImageSource, Op, SourceOp, Vertex, VertexId};
 use kiln_images::pull;
-use kiln_progress::{Sink, Task};
+use kiln_progress::{Sink, Task, Warning};
 use kiln_sandbox::{Cancellation, Sandbox, Tier};
 use kiln_solver::{Identity, Product};
 use kiln_store::{Key, Layer, LockGuard, Store, Union};
@@ -82,6 +82,8 @@ pub(crate) struct Steps {
     pub(crate) phases: Mutex<HashMap<VertexId, Phase>>,
     pub(crate) explanations: Mutex<HashMap<VertexId, Explanation>>,
     pub(crate) logs: Mutex<HashMap<VertexId, std::path::PathBuf>>,
+    /// What users were told about this machine already.
+    pub(crate) noted: Mutex<HashSet<String>>,
 }
 
 /// Whether nobody waits for a step any more.
@@ -119,6 +121,26 @@ impl Steps {
     pub(crate) fn reads_context(&self, id: VertexId) -> bool {
         let is_context = |id: VertexId| matches!(&self.vertex(id).op, Op::Source(SourceOp::Context(_)));
         self.vertex(id).inputs.iter().any(|edge| is_context(edge.vertex))
+    }
+
+    /// Tells users once what was asked for and cannot be had here.
+    pub(crate) fn note(&self, note: &str) {
+        let new = self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(note.to_owned());
+        if new {
+            self.progress.warn(Warning { short: note.to_owned(), detail: Vec::new() });
+        }
+    }
+
+    /// Tells users once that owners cannot be kept where only a single id exists.
+    pub(crate) fn note_tier(&self) {
+        if let Tier::Rootless(rootless) = &self.tier
+            && self.tier.is_single_id()
+        {
+            self.note(&format!(
+                "RUN has only a single user id here, so changes of owners have no effect: {}",
+                rootless.reason
+            ));
+        }
     }
 
     /// The task that reports on a vertex.
