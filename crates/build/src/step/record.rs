@@ -7,7 +7,7 @@ use kiln_solver::Product;
 use kiln_store::{Input, Key, Layer, LayerId, NewRecord, Record, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::inputs::CopiedFile;
+use super::inputs::{CopiedFile, INSTRUCTION};
 use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
 use crate::explain::{EarlierRun, Explanation, explain};
@@ -105,10 +105,18 @@ impl Steps {
                 place: Effects::parse(&record.effects).map(|effects| effects.place).unwrap_or_default(),
                 inputs: record.inputs,
             };
-            explain(named, place, &earlier.into_iter().map(run).collect::<Vec<_>>())
+            let earlier = earlier.into_iter().filter(|record| !self.is_of_a_sibling(id, record)).map(run);
+            explain(named, place, &earlier.collect::<Vec<_>>())
         };
         self.explained(id, explanation);
         Ok(())
+    }
+
+    /// Whether a record is of another instruction that the Dockerfile still has: no earlier run of this step.
+    fn is_of_a_sibling(&self, id: VertexId, record: &Record) -> bool {
+        let Some(input) = record.inputs.iter().find(|input| input.name == INSTRUCTION) else { return false };
+        let own = &self.vertex(id).meta.instruction;
+        input.value != *own && self.definition.iter().any(|(_, each)| each.meta.instruction == input.value)
     }
 
     /// Keeps why a step ran or did not.
