@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::cgroup::Group;
@@ -37,11 +38,12 @@ pub fn run_if_asked() {
     std::process::exit(code);
 }
 
-/// Moves the socket away from descriptor 0, which becomes `/dev/null` as 1 and 2 are.
+/// Moves the socket away from descriptor 0, which becomes `/dev/null`, to be read; 1 and 2 are it to be written.
 fn control_socket(socket: OwnedFd) -> std::io::Result<UnixStream> {
     sys::close_from(3)?;
     let moved = rustix::io::fcntl_dupfd_cloexec(&socket, 3)?;
-    rustix::stdio::dup2_stdin(std::io::stdout())?;
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&nothing)?;
     // Descriptor 0 is standard input again, nobody's to close.
     std::mem::forget(socket);
     Ok(UnixStream::from(moved))

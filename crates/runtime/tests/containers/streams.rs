@@ -11,6 +11,7 @@ use crate::bench::Bench;
 
 pub(crate) const CASES: &[Case] = &[
     ("input_reaches_the_command", input_reaches_the_command),
+    ("without_an_input_there_is_nothing_to_read", without_an_input_there_is_nothing_to_read),
     ("streams_can_be_opened_again", streams_can_be_opened_again),
     ("a_terminal_has_the_size_asked_for", a_terminal_has_the_size_asked_for),
     ("the_terminal_is_the_controlling_one", the_terminal_is_the_controlling_one),
@@ -32,6 +33,10 @@ fn input_reaches_the_command(bench: &Bench) {
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "some text\nend\n");
     assert_eq!(container.wait().unwrap().status, Status::Code(0));
+}
+
+fn without_an_input_there_is_nothing_to_read(bench: &Bench) {
+    assert_eq!(bench.run(bench.script("cat && echo end")).unwrap().output, "end\n");
 }
 
 fn streams_can_be_opened_again(bench: &Bench) {
