@@ -118,7 +118,7 @@ impl State {
         let now = Timestamp::now();
         let visible = || self.tasks.values().filter(|shown| shown.parent.is_none());
         let done = visible().filter(|shown| shown.finished.is_some()).count();
-        let mut lines = vec![format!("[+] Building ({done}/{})", visible().count())];
+        let mut lines = vec![format!("[+] {done}/{} done", visible().count())];
         for shown in
             visible().filter(|shown| shown.started.is_some() || shown.finished.is_some() || shown.waiting.is_some())
         {

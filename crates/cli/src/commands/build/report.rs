@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::BuildArguments;
 use crate::failure::Failure;
+use crate::output;
 
 /// Writes the files that were asked for, the id, and why steps ran.
 pub(super) fn write(arguments: &BuildArguments, request: &Request, outcome: &Outcome) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ pub(super) fn write(arguments: &BuildArguments, request: &Request, outcome: &Out
         explain(&outcome.steps);
     }
     match id {
-        Some(id) if arguments.quiet => println!("{id}"),
+        Some(id) if arguments.quiet => output::line(id)?,
         _ if !arguments.quiet => summary(request, id.as_deref()),
         _ => {}
     }
