@@ -1,11 +1,15 @@
-//! What a build asks of whoever wants it: contexts, and later secrets and agents.
+//! What a build asks of whoever wants it: contexts, secrets, and later agents.
 //!
 //! No path of the user's machine goes below this trait: a build sees names, entries and bytes. [`LocalClient`]
 //! answers from this machine; another implementation can answer over a wire.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_sandbox::Secret;
 
 use crate::context::{Context, ContextError, LocalContext};
 
@@ -16,7 +20,35 @@ pub trait Client: Send + Sync {
     /// # Errors
     /// A context that was promised and cannot be read. `Ok(None)`: there is none of that name.
     fn context(&self, name: &str) -> Result<Option<Arc<dyn Context>>, ContextError>;
+
+    /// The secret of that id, for `RUN --mount=type=secret`. It is asked for when the step runs, and kept nowhere.
+    ///
+    /// # Errors
+    /// A secret that was promised and cannot be read. `Ok(None)`: there is none of that id.
+    fn secret(&self, id: &str) -> Result<Option<Secret>, SecretError>;
 }
+
+/// Why a secret cannot be had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("secret {id}: {reason}")]
+pub struct SecretError {
+    /// Which.
+    pub id: String,
+    /// Why, without its value.
+    pub reason: String,
+}
+
+/// Where a secret is found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The content of a file.
+    File(PathBuf),
+    /// The value of an environment variable.
+    Variable(String),
+}
+
+/// The largest secret in bytes, as in BuildKit.
+const LARGEST_SECRET: u64 = 500 << 10;
 
 /// A local directory offered as a context.
 #[derive(Clone, Debug)]
@@ -31,13 +63,20 @@ pub struct LocalDirectory {
 #[derive(Default)]
 pub struct LocalClient {
     directories: BTreeMap<String, LocalDirectory>,
+    secrets: BTreeMap<String, SecretSource>,
     opened: Mutex<BTreeMap<String, Arc<LocalContext>>>,
 }
 
 impl LocalClient {
     /// A client with these directories, by context name.
     pub fn new(directories: BTreeMap<String, LocalDirectory>) -> Self {
-        LocalClient { directories, opened: Mutex::default() }
+        LocalClient { directories, secrets: BTreeMap::new(), opened: Mutex::default() }
+    }
+
+    /// The same with secrets, by id.
+    #[must_use]
+    pub fn with_secrets(self, secrets: BTreeMap<String, SecretSource>) -> Self {
+        LocalClient { secrets, ..self }
     }
 }
 
@@ -51,5 +90,53 @@ impl Client for LocalClient {
         let context = Arc::new(LocalContext::open(&directory.path, directory.ignore.as_deref())?);
         opened.insert(name.to_owned(), Arc::clone(&context));
         Ok(Some(context))
+    }
+
+    fn secret(&self, id: &str) -> Result<Option<Secret>, SecretError> {
+        let bytes = match self.secrets.get(id) {
+            None => return Ok(None),
+            Some(SecretSource::Variable(name)) => std::env::var_os(name).unwrap_or_default().into_encoded_bytes(),
+            Some(SecretSource::File(path)) => {
+                let read = read_limited(path, LARGEST_SECRET);
+                let unreadable = |error| SecretError { id: id.into(), reason: format!("{}: {error}", path.display()) };
+                read.map_err(unreadable)?
+            }
+        };
+        if bytes.len() as u64 > LARGEST_SECRET {
+            return Err(SecretError { id: id.into(), reason: format!("it is larger than {LARGEST_SECRET} bytes") });
+        }
+        Ok(Some(Secret(bytes)))
+    }
+}
+
+/// A file's content, or its first `limit` + 1 bytes.
+fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_and_variables() {
+        let directory = tempfile::tempdir().unwrap();
+        let (small, large) = (directory.path().join("small"), directory.path().join("large"));
+        std::fs::write(&small, "hush").unwrap();
+        std::fs::write(&large, vec![0; LARGEST_SECRET as usize + 1]).unwrap();
+        let missing = SecretSource::File(directory.path().join("missing"));
+        let client = LocalClient::default().with_secrets(BTreeMap::from([
+            ("small".into(), SecretSource::File(small)),
+            ("large".into(), SecretSource::File(large)),
+            ("path".into(), SecretSource::Variable("PATH".into())),
+            ("missing".into(), missing),
+        ]));
+        assert_eq!(client.secret("small").unwrap(), Some(Secret(b"hush".to_vec())));
+        assert_eq!(client.secret("path").unwrap().unwrap().0, std::env::var("PATH").unwrap().into_bytes());
+        assert_eq!(client.secret("other").unwrap(), None);
+        assert!(client.secret("large").unwrap_err().to_string().contains("larger than"));
+        assert!(client.secret("missing").unwrap_err().to_string().contains("No such file"));
     }
 }

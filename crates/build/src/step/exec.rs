@@ -15,6 +15,7 @@ use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 use super::cache_mount::HeldCache;
 use super::file::{root_metadata, step_problem};
 use super::identify::{known_digest, whole};
+use super::secret::{secret_variable, set_variables};
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, select};
@@ -26,6 +27,8 @@ struct Surroundings {
     caches: Vec<HeldCache>,
     /// Digests of what was mounted from contexts.
     contexts: Vec<[u8; 32]>,
+    /// Variables that hold secrets, as `NAME=VALUE`.
+    variables: Vec<String>,
 }
 
 impl Steps {
@@ -76,6 +79,7 @@ impl Steps {
     ) -> Result<(), StepProblem> {
         let mut execution = self.execution(op, base, staged)?;
         execution.mounts = surroundings.mounts;
+        set_variables(&mut execution.process.env, surroundings.variables);
         execution.cancellation = cancellation.clone();
         let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
         let held: Result<Vec<_>, _> = held.map(LockGuard::duplicate).collect();
@@ -129,8 +133,7 @@ impl Steps {
         cancelled: Cancelled<'_>,
     ) -> Result<Surroundings, StepProblem> {
         let mut held = self.held_caches(op, inputs, cancelled)?;
-        let mut contexts = Vec::new();
-        let mut mounts = Vec::new();
+        let (mut contexts, mut variables, mut mounts) = (Vec::new(), Vec::new(), Vec::new());
         for (place, mount) in op.mounts.iter().enumerate() {
             let source = match &mount.kind {
                 MountKind::Bind(bind) => {
@@ -141,7 +144,14 @@ impl Steps {
                     None => continue,
                 },
                 MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: 0o755 },
-                MountKind::Secret(_) => return Err(StepProblem::Unsupported("RUN --mount=type=secret".into())),
+                MountKind::Secret(secret) => {
+                    let Some(value) = self.secret_value(secret)? else { continue };
+                    variables.extend(secret_variable(secret, &value)?);
+                    if !secret.as_file {
+                        continue;
+                    }
+                    Source::Content { bytes: value, mode: secret.mode, uid: secret.uid, gid: secret.gid }
+                }
                 MountKind::Ssh(_) => return Err(StepProblem::Unsupported("RUN --mount=type=ssh".into())),
             };
             mounts.push(kiln_sandbox::Mount {
@@ -151,7 +161,7 @@ impl Steps {
             });
         }
         mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
-        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts })
+        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts, variables })
     }
 
     fn held_caches(

@@ -11,6 +11,7 @@ mod identify;
 mod inputs;
 mod record;
 mod rootfs;
+mod secret;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -93,8 +93,8 @@ pub(crate) struct BuildArguments {
     /// The result becomes an image of the store (it does anyway)
     #[arg(long, hide = true)]
     pub(crate) load: bool,
-    /// A secret for RUN --mount=type=secret (not supported yet)
-    #[arg(long = "secret", value_name = "SPEC", hide = true)]
+    /// A secret for RUN --mount=type=secret, id=ID[,src=FILE|,env=VARIABLE]
+    #[arg(long = "secret", value_name = "SPEC")]
     pub(crate) secrets: Vec<String>,
     /// An SSH agent for RUN --mount=type=ssh (not supported yet)
     #[arg(long = "ssh", value_name = "SPEC", hide = true)]
@@ -144,11 +144,7 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
 }
 
 fn refuse_unsupported(arguments: &BuildArguments) -> Result<(), Failure> {
-    let given = [("--secret", !arguments.secrets.is_empty()), ("--ssh", !arguments.ssh.is_empty())];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Failure::new(format!("ERROR: {name} is not supported yet"))),
-        None => Ok(()),
-    }
+    if arguments.ssh.is_empty() { Ok(()) } else { Err(Failure::new("ERROR: --ssh is not supported yet")) }
 }
 
 enum Named {
@@ -356,7 +352,11 @@ fn output_option(output: &mut Output, name: &str, value: &str) -> Result<(), Str
     Ok(())
 }
 
-fn parse_all<T>(texts: &[String], name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Failure> {
+pub(super) fn parse_all<T>(
+    texts: &[String],
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Failure> {
     texts.iter().map(|text| flag(name, text, &parse)).collect()
 }
 

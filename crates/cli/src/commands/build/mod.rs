@@ -2,6 +2,7 @@
 
 mod flags;
 mod report;
+mod secrets;
 
 pub(crate) use flags::BuildArguments;
 
@@ -18,8 +19,9 @@ use crate::failure::{self, Failure};
 /// Builds.
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
     let (request, directories) = flags::resolve(arguments)?;
+    let secrets = flags::parse_all(&arguments.secrets, "--secret", secrets::source)?.into_iter().collect();
     let host = caller.host()?;
-    let client = Arc::new(LocalClient::new(directories));
+    let client = Arc::new(LocalClient::new(directories).with_secrets(secrets));
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
     let display = Display::new(if arguments.quiet { Progress::Quiet } else { arguments.progress });
     let settling = host.store.settle();
