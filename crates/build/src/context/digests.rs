@@ -73,3 +73,60 @@ impl ContextDigests {
         cache.save(known.collect(), self.scan_started)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use kiln_store::Mode;
+
+    use super::super::LocalContext;
+    use super::*;
+
+    fn store(directory: &Path) -> Store {
+        let mode = if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Rootless };
+        Store::open(&directory.join("store"), mode).unwrap()
+    }
+
+    fn context(directory: &Path) -> LocalContext {
+        LocalContext::open(&directory.join("context"), None).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_just_changed_is_not_remembered_for_later_builds() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("context")).unwrap();
+        let store = store(directory.path());
+        let context = context(directory.path());
+        let digests = ContextDigests::open(&store, &context);
+        let file = directory.path().join("context/f");
+        std::fs::write(&file, "x").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(1000);
+        std::fs::File::open(&file).unwrap().set_modified(old).unwrap();
+        let stamp = context.snapshot().unwrap().get(b"f").unwrap().stamp;
+        assert_eq!(digests.get(&stamp), None);
+        let digest = digests.hash(&context, b"f").unwrap();
+        assert_eq!(digest, FileDigest(*blake3::hash(b"x").as_bytes()));
+        assert_eq!(digests.get(&stamp), Some(digest));
+        digests.save(&context.snapshot().unwrap()).unwrap();
+        // Its status changed about when it was looked at: another change could leave the same stamp.
+        assert_eq!(ContextDigests::open(&store, &context).get(&stamp), None);
+    }
+
+    #[test]
+    fn a_change_with_the_same_size_and_time_is_another_state() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("context")).unwrap();
+        let file = directory.path().join("context/f");
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let write = |content: &str| {
+            std::fs::write(directory.path().join("new"), content).unwrap();
+            std::fs::rename(directory.path().join("new"), &file).unwrap();
+            std::fs::File::open(&file).unwrap().set_modified(moment).unwrap();
+            context(directory.path()).snapshot().unwrap().get(b"f").unwrap().stamp
+        };
+        let (before, after) = (write("one"), write("two"));
+        assert_eq!((before.size, before.mtime), (after.size, after.mtime));
+        assert_ne!(before, after);
+    }
+}

@@ -63,3 +63,69 @@ impl Context for LocalContext {
         rule.filter(|_| there).map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        std::fs::create_dir_all(at("d/e")).unwrap();
+        for path in ["d/x", "d/e/y", "d-z", "skip.md"] {
+            std::fs::write(at(path), path).unwrap();
+        }
+        symlink("/etc", at("out")).unwrap();
+        directory
+    }
+
+    fn paths(snapshot: &Snapshot) -> Vec<String> {
+        snapshot.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
+    }
+
+    #[test]
+    fn all_but_sockets_is_there_in_order() {
+        let directory = tree();
+        let _socket = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let context = LocalContext::open(directory.path(), None).unwrap();
+        let snapshot = context.snapshot().unwrap();
+        assert_eq!(paths(&snapshot), ["d", "d/e", "d/e/y", "d/x", "d-z", "out", "skip.md"]);
+        assert_eq!(snapshot.get(b"out").unwrap().target.as_deref(), Some(&b"/etc"[..]));
+    }
+
+    #[test]
+    fn ignored_directories_stay_where_an_exception_is_below() {
+        let directory = tree();
+        let context = LocalContext::open(directory.path(), Some("d\n!d/e/y\n*.md\nout\n")).unwrap();
+        assert_eq!(paths(&context.snapshot().unwrap()), ["d", "d/e", "d/e/y", "d-z"]);
+        assert_eq!(context.ignored_by(b"skip.md").as_deref(), Some("*.md"));
+        assert_eq!(context.ignored_by(b"missing.md"), None);
+        assert_eq!(context.ignored_by(b"d-z"), None);
+    }
+
+    #[test]
+    fn nothing_is_opened_through_a_link_or_outside() {
+        let directory = tree();
+        let context = LocalContext::open(directory.path(), None).unwrap();
+        assert!(context.open(b"d/x").is_ok());
+        for path in [&b"out"[..], b"out/passwd", b"../x", b"/etc/passwd", b"gone", b"d"] {
+            assert!(context.open(path).is_err(), "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_context_is_said() {
+        let directory = tree();
+        let message = |path: &str, ignore: Option<&str>| match LocalContext::open(&directory.path().join(path), ignore)
+        {
+            Ok(_) => panic!("{path} was opened"),
+            Err(error) => error.to_string(),
+        };
+        assert!(message("missing", None).contains("not found"));
+        assert!(message("d/x", None).contains("d/x"));
+        assert!(message("d", Some("[")).contains("ignore file"));
+    }
+}
