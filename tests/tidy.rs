@@ -162,10 +162,17 @@ fn is_root_of_a_target(path: &str) -> bool {
         || path == "benches/lib.rs"
 }
 
-/// Whether the module above says `mod NAME;`.
+/// Whether the module above says `mod NAME;`, or one beside it names the file.
 fn is_declared(path: &str) -> bool {
     let path = workspace().join(path);
+    let file = path.file_name().expect("name").to_string_lossy();
     let (mut directory, mut name) = (path.parent().expect("parent"), path.file_stem().expect("name"));
+    let named = format!("#[path = \"{file}\"]");
+    let siblings = std::fs::read_dir(directory).expect("directory").flatten().map(|entry| entry.path());
+    if siblings.filter(|sibling| sibling.extension() == path.extension()).any(|sibling| read(&sibling).contains(&named))
+    {
+        return true;
+    }
     if name == "mod" {
         name = directory.file_name().expect("name");
         directory = directory.parent().expect("parent");
