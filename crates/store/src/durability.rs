@@ -58,8 +58,8 @@ fn sync(database: &Database, root: &Path, store: &Weak<Inner>) -> Result<()> {
     if layers.is_empty() && blobs.is_empty() {
         return Ok(());
     }
-    let synced = std::fs::File::open(root)
-        .and_then(|directory| rustix::fs::syncfs(directory.as_fd()).map_err(Into::into));
+    let synced =
+        std::fs::File::open(root).and_then(|directory| rustix::fs::syncfs(directory.as_fd()).map_err(Into::into));
     if let Err(error) = synced {
         // The kernel tells of a failed write only once: what it may have lost must not be used again.
         if let Some(store) = store.upgrade() {

@@ -14,7 +14,7 @@ use super::destination::{Destination, parent};
 use super::run::{FileJob, LandedFile};
 use super::{FileError, Selected, Selection};
 use crate::context::ContextEntry;
-use crate::tree::{Node, Tree, join, lossy};
+use crate::tree::{Content, Node, Tree, join, lossy};
 
 const CAPABILITY: &[u8] = b"security.capability";
 /// How often a file that changes while it is copied is copied again.
@@ -223,6 +223,9 @@ impl<'a> Copier<'a> {
         if (self.job.cancelled)() {
             return Err(FileError::Cancelled);
         }
+        if let Some(landed) = self.linked(file)? {
+            return Ok(Some(landed));
+        }
         let (source, now) = self.tree.open(file.node)?;
         let Some(now) = now else {
             let metadata = self.metadata(file.node, file.node.mode);
@@ -231,20 +234,18 @@ impl<'a> Copier<'a> {
             target.finish()?;
             return Ok(None);
         };
-        match self.linked(file, &now)? {
-            Some(landed) => Ok(Some(landed)),
-            None => self.moving_file(file, &source, now).map(Some),
-        }
+        self.moving_file(file, &source, now).map(Some)
     }
 
-    /// Links a file that is as it was when the previous layer of this step was made.
-    fn linked(&self, file: &FileCopy<'_>, now: &ContextEntry) -> Result<Option<LandedFile>, FileError> {
-        let Some(previous) = self.job.previous else { return Ok(None) };
-        let unchanged = file.node.content == crate::tree::Content::Stamp(now.stamp) && file.node.mode == now.mode;
-        let Some(digest) = (self.job.known)(file.node).filter(|_| unchanged) else { return Ok(None) };
-        let metadata = self.metadata(file.node, now.mode);
+    /// Links a file that is as it was when the previous layer of this step was made. What lands is then the file as
+    /// the walk saw it, whatever became of it since; it is not even opened.
+    fn linked(&self, file: &FileCopy<'_>) -> Result<Option<LandedFile>, FileError> {
+        let (Some(previous), Content::Stamp(stamp)) = (self.job.previous, file.node.content) else { return Ok(None) };
+        let Some(digest) = (self.job.known)(file.node) else { return Ok(None) };
+        let mode = file.node.mode;
+        let metadata = self.metadata(file.node, mode);
         let linked = self.destination.writer.link_from(previous, &file.path, &metadata, Some(digest))?;
-        Ok(linked.then_some(LandedFile { digest, mode: now.mode, stamp: now.stamp }))
+        Ok(linked.then_some(LandedFile { digest, mode, stamp }))
     }
 
     /// Copies a context's file, again if it was written to meanwhile, and tells what landed.

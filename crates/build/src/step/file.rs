@@ -149,13 +149,13 @@ fn context_digests(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Result
 }
 
 /// The files that were copied from contexts, with what they held.
-fn file_list(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Vec<CopiedFile> {
+fn file_list<'a>(copies: &[Arc<(Tree, Selection)>], landed: &'a Landed) -> Vec<CopiedFile<'a>> {
     let mut list: Vec<_> = copies
         .iter()
         .zip(&landed.files)
         .filter(|(copy, _)| !copy.0.has_owners())
-        .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.clone(), file.digest, file.mode)))
+        .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.as_slice(), file.digest, file.mode)))
         .collect();
-    list.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    list.sort_unstable_by_key(|(path, ..)| *path);
     list
 }

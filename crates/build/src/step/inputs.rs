@@ -10,7 +10,7 @@ use crate::key::{KeyBuilder, Purpose};
 /// The name of the input that is the instruction's text.
 pub(crate) const INSTRUCTION: &str = "instruction";
 /// A file that was copied from a context: its path, what it held, its mode.
-pub(super) type CopiedFile = (Vec<u8>, FileDigest, u32);
+pub(super) type CopiedFile<'a> = (&'a [u8], FileDigest, u32);
 
 /// How many files of a context are listed by name; the rest counts together.
 const FILES_LISTED: usize = 20_000;
@@ -32,7 +32,7 @@ impl Steps {
     }
 
     /// The inputs of a step by name.
-    pub(super) fn named_inputs(&self, id: VertexId, files: &[CopiedFile]) -> Vec<Input> {
+    pub(super) fn named_inputs(&self, id: VertexId, files: &[CopiedFile<'_>]) -> Vec<Input> {
         let vertex = self.vertex(id);
         let mut inputs = vec![
             Input { name: INSTRUCTION.into(), value: vertex.meta.instruction.clone() },
@@ -72,7 +72,7 @@ impl Steps {
     }
 }
 
-fn file_input((path, digest, mode): &CopiedFile) -> Input {
+fn file_input((path, digest, mode): &CopiedFile<'_>) -> Input {
     Input { name: format!("file {}", String::from_utf8_lossy(path)), value: format!("{mode:04o} {}", short(&digest.0)) }
 }
 

@@ -67,7 +67,7 @@ impl Steps {
         inputs: &[Made],
         contexts: Vec<[u8; 32]>,
         made: Rootfs,
-        files: &[CopiedFile],
+        files: &[CopiedFile<'_>],
     ) -> Result<Product<Key, Made>, StepProblem> {
         let recipe = self.recipe_of_landed(id, &contexts)?;
         let named = self.named_inputs(id, files);

@@ -211,16 +211,19 @@ impl LayerWriter {
         if !same || self.state().tree.get(&place.path).is_some() {
             return Ok(false);
         }
-        // The size on disk is looked at: a damaged file is copied anew instead.
-        if older.open(&place.path).is_err() {
-            return Ok(false);
-        }
         let (from, to) = (older.fs()?, &place.parent.directory);
         let linked = rustix::fs::linkat(&*from, &*place.path, to, place.name(), AtFlags::empty());
         match linked {
             Ok(()) => {}
-            Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::EXIST) => return Ok(false),
+            Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::EXIST | Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(Error::io("link", self.shown(&place.path), errno)),
+        }
+        // The size on disk is looked at: a damaged file is copied anew instead.
+        let status = rustix::fs::statat(to, place.name(), AtFlags::SYMLINK_NOFOLLOW);
+        let status = status.at("examine", &self.shown(&place.path))?;
+        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || status.st_size as u64 != entry.size() {
+            rustix::fs::unlinkat(to, place.name(), AtFlags::empty()).at("remove", &self.shown(&place.path))?;
+            return Ok(false);
         }
         self.state().tree.insert(&place.path, entry.body());
         Ok(true)
