@@ -20,11 +20,21 @@ const USER_WITH_SUB_IDS: u32 = 54_321;
 /// A user that no machine has.
 const USER_WITHOUT: u32 = 54_322;
 
+/// The name under which test runners know all cases together.
+const EVERY_CASE: &str = "every_case";
+
 type Case = (&'static str, fn(&Bench));
 
 fn main() -> ExitCode {
     helper::run_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|word| word == "--list") {
+        // Runners that ask for a list see all cases as one test.
+        if !arguments.iter().any(|word| word == "--ignored") {
+            println!("{EVERY_CASE}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--supervise", directory] => death::supervise(Path::new(directory)),
@@ -64,7 +74,7 @@ fn run_cases(directory: &Path, filter: &[&str]) -> ExitCode {
     if matches!(&tier, Tier::Rootless(_)) && !directory.join("base").exists() {
         bench::make_base(directory).unwrap();
     }
-    let filter = filter.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("");
+    let filter = filter.iter().find(|word| !word.starts_with('-') && **word != EVERY_CASE).copied().unwrap_or("");
     let all = [cases::CASES, files::CASES, streams::CASES, death::CASES].concat();
     let mut failed = 0;
     for (name, case) in all.into_iter().filter(|(name, _)| name.contains(filter)) {
@@ -94,7 +104,7 @@ fn run_as(user: u32, directory: &Path, filter: &[&str]) -> bool {
         mount --bind passwd /etc/passwd; mount --bind subid /etc/subuid; mount --bind subid /etc/subgid
         chown \"$2\" .; chmod 755 .
         exec setpriv --reuid \"$2\" --regid \"$2\" --clear-groups \"$1/containers\" --as-user \"$1\" $3";
-    let filter = filter.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("");
+    let filter = filter.iter().find(|word| !word.starts_with('-') && **word != EVERY_CASE).copied().unwrap_or("");
     for tool in ["unshare", "setpriv"] {
         if let Err(error) = Command::new(tool).arg("--version").output() {
             println!("skipped: user {user}, because {tool} does not run: {error}");
