@@ -5,9 +5,9 @@ use kiln_store::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Fills in when each entry that a build added was made. An entry without a layer has the time of the entry
-/// before it, or of the first layer where there is none; SOURCE_DATE_EPOCH (`epoch`, in seconds) is the time
-/// of all.
+/// Fills in when each entry that a build added was made. An entry without a layer has the time of the layer
+/// before it, or of the first one; where nothing added a layer, of the base image. SOURCE_DATE_EPOCH (`epoch`,
+/// in seconds) is the time of all.
 pub(crate) fn dated(
     mut config: ImageConfig,
     inherited: usize,
@@ -20,7 +20,7 @@ pub(crate) fn dated(
     let first = || times.clone().next().and_then(rfc3339);
     let mut current = match epoch {
         Some(epoch) => rfc3339(Timestamp::from_seconds(epoch)),
-        None => base.or_else(|| config.created.clone()).or_else(first),
+        None => first().or(base).or_else(|| config.created.clone()),
     };
     for entry in config.history.iter_mut().skip(inherited) {
         if !entry.empty_layer && epoch.is_none() {
@@ -73,6 +73,15 @@ mod tests {
         let made = [Some(Timestamp::from_seconds(10))];
         let dated = dated(config(&[false, true]), 0, &made, Some(0));
         assert_eq!(times(&dated), ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
+    }
+
+    #[test]
+    fn without_a_layer_of_its_own_an_image_is_as_old_as_its_base() {
+        let mut config = config(&[false, true]);
+        config.history[0].created = Some("1970-01-01T00:00:05Z".into());
+        let dated = dated(config, 1, &[None], None);
+        assert_eq!(times(&dated), ["1970-01-01T00:00:05Z", "1970-01-01T00:00:05Z"]);
+        assert_eq!(dated.created.as_deref(), Some("1970-01-01T00:00:05Z"));
     }
 
     #[test]

@@ -10,10 +10,10 @@ use crate::layout::{self, About};
 use crate::{layer_difference, packages, workspace};
 
 /// Change this when an image is assembled differently: older ones are then made again.
-const EDITION: &str = "1";
-/// The time stamped on everything that has none of its own: 2026-01-01T00:00:00Z.
-const EPOCH: &str = "1767225600";
-const CREATED: &str = "2026-01-01T00:00:00Z";
+const EDITION: &str = "2";
+/// The time stamped on everything that has none of its own: 2020-01-01T00:00:00Z.
+const EPOCH: &str = "1577836800";
+const CREATED: &str = "2020-01-01T00:00:00Z";
 
 struct Image {
     /// Directory below `target/fixtures`.
