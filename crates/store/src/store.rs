@@ -73,7 +73,7 @@ impl Store {
         let inner = Inner { root, mode, epoch, locks, database, session, open_layers };
         inner.release_leases(inner.session.name())?;
         let store = Self { inner: Arc::new(inner) };
-        store.sweep()?;
+        store.inner.sweep()?;
         durability::recover(&store.inner)?;
         Ok(store)
     }
@@ -170,32 +170,32 @@ impl Store {
     pub fn prune(&self, policy: &Prune) -> Result<Freed> {
         crate::prune::prune(&self.inner, policy)
     }
+}
 
+impl Inner {
     /// Removes what dead sessions left: first layers that never got their row, then their directories.
     fn sweep(&self) -> Result<()> {
-        let tmp = self.inner.root.join("tmp");
-        let dead = session::dead(&tmp, &self.inner.locks)?;
+        let tmp = self.root.join("tmp");
+        let dead = session::dead(&tmp, &self.locks)?;
         if dead.is_empty() {
             return Ok(());
         }
         // Placing takes milliseconds. If somebody is stopped in the middle of it, a later process sweeps.
         let started = std::time::Instant::now();
         let patience = || started.elapsed() > PATIENCE;
-        let _alone = match self.inner.locks.acquire(Inner::placing_key(), Sharing::Exclusive, &patience) {
+        let _alone = match self.locks.acquire(Inner::placing_key(), Sharing::Exclusive, &patience) {
             Err(Error::Cancelled) => return Ok(()),
             guard => guard?,
         };
-        crate::layers::sweep(&self.inner)?;
-        crate::blobs::sweep(&self.inner)?;
+        crate::layers::sweep(self)?;
+        crate::blobs::sweep(self)?;
         for (name, _lock) in &dead {
-            self.inner.release_leases(name)?;
-            self.inner.session.discard(&tmp.join(name))?;
+            self.release_leases(name)?;
+            self.session.discard(&tmp.join(name))?;
         }
         Ok(())
     }
-}
 
-impl Inner {
     /// Held shared while something is put in its place before its row; a sweeper needs it alone.
     pub(crate) fn placing_key() -> LockKey {
         LockKey::new("placing", b"")
@@ -213,7 +213,9 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A lease that stays behind has no held lock and counts for nothing.
+        // A process that was killed may have held its lock still when this one began. What cannot be swept now
+        // the next process sweeps; a lease that stays behind has no held lock and counts for nothing.
+        let _ = self.sweep();
         let _ = self.release_leases(self.session.name());
     }
 }
