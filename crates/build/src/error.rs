@@ -101,7 +101,7 @@ impl StepProblem {
 }
 
 /// An error with what caused it, joined by colons; causes that the text says already are left out.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

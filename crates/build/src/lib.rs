@@ -22,7 +22,7 @@ mod tree;
 pub use build::{Builder, BuiltImage, Outcome, StepReport};
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
 pub use context::{Context, ContextEntry, ContextError, LocalContext, Snapshot};
-pub use error::{BuildError, StepError, StepProblem};
+pub use error::{BuildError, StepError, StepProblem, chain};
 pub use explain::{Change, Explanation};
 pub use kiln_sandbox::Secret;
 pub use request::{Allowed, Destination, DockerfileText, NamedContext, Output, OutputKind, Request};

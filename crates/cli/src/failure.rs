@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+pub(crate) use kiln_build::chain;
 use kiln_build::{BuildError, StepError, StepProblem};
 use kiln_dockerfile::{Emphasis, Span, render_span};
 use kiln_graph::SourceSpan;
@@ -40,21 +41,6 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Failure::new(format!("ERROR: {error}"))
     }
-}
-
-/// An error with what caused it, joined by colons.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// A failed build: what failed, the lines of the Dockerfile, and where the whole log is.
