@@ -55,8 +55,8 @@ impl Steps {
             return Ok(());
         }
         let tree = seed.tree().map_err(|error| StepProblem::from_error(&error))?;
-        let (layer, _) = self.copy_selection(tree, copy, &|_| None, cancelled).map_err(step_problem)?;
-        let filled = Union::new(vec![layer]).map_err(|error| StepProblem::from_error(&error))?;
+        let copied = self.copy_selection(tree, copy, &|_| None, cancelled).map_err(step_problem)?;
+        let filled = Union::new(vec![copied.layer]).map_err(|error| StepProblem::from_error(&error))?;
         let handle = File::open(directory).map_err(io)?;
         export::local(handle.as_fd(), &filled, None).map_err(|error| StepProblem::from_error(&error))
     }

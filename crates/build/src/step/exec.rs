@@ -18,7 +18,6 @@ use super::identify::{known_digest, whole};
 use super::secret::{secret_variable, set_variables};
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
-use crate::file::{Counted, select};
 use crate::tree::Node;
 
 /// What a step needs around its process while it runs.
@@ -203,21 +202,13 @@ impl Steps {
             }
             Made::Context(open) => open,
         };
-        let copy = whole(bind.from, &bind.source);
-        let tree = open.tree();
-        let selection = select(&copy, &tree).map_err(step_problem)?;
         let known = |node: &Node| known_digest(open, node);
-        let (layer, landed) = self.copy_selection(open.tree(), copy, &known, cancelled).map_err(step_problem)?;
-        let files = landed.files.first();
-        let digest = selection.digest(&tree, |node| {
-            let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
-            let file = files.and_then(|files| files.get(&*node.path)).ok_or_else(missing)?;
-            Ok::<_, StepProblem>(Counted { digest: file.digest, mode: file.mode })
-        })?;
-        contexts.push(digest);
-        let single = selection.sources.first().filter(|one| one.root.kind != Kind::Directory);
+        let copy = whole(bind.from, &bind.source);
+        let copied = self.copy_selection(open.tree(), copy, &known, cancelled).map_err(step_problem)?;
+        contexts.push(copied.digest()?);
+        let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
         let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
-        Ok(Source::Layers { layers: vec![layer], path })
+        Ok(Source::Layers { layers: vec![copied.layer], path })
     }
 }
 

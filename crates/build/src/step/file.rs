@@ -13,6 +13,25 @@ use crate::error::StepProblem;
 use crate::file::{self, Counted, FileError, FileJob, Landed, Selection, select};
 use crate::tree::{Node, Tree};
 
+/// What a mount shows of a tree, in a layer of its own.
+pub(super) struct CopiedTree {
+    pub(super) layer: Layer,
+    landed: Landed,
+    copy: Arc<(Tree, Selection)>,
+}
+
+impl CopiedTree {
+    /// What was selected.
+    pub(super) fn selection(&self) -> &Selection {
+        &self.copy.1
+    }
+
+    /// The digest of the bytes that landed from a context.
+    pub(super) fn digest(&self) -> Result<[u8; 32], StepProblem> {
+        landed_digest(&self.copy, &self.landed, 0)
+    }
+}
+
 impl Steps {
     /// Makes the layer of a file operation on top of its base.
     pub(super) fn execute_file(
@@ -51,12 +70,15 @@ impl Steps {
         copy: Copy,
         known: &(dyn Fn(&Node) -> Option<FileDigest> + Sync),
         cancelled: Cancelled<'_>,
-    ) -> Result<(Layer, Landed), FileError> {
+    ) -> Result<CopiedTree, FileError> {
         let selection = select(&copy, &tree)?;
         let op = FileOp { base: None, actions: vec![FileAction::Copy(copy)] };
         let base = Union::new(Vec::new())?;
         let copies = [Arc::new((tree, selection))];
-        self.write_layer(&FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled })
+        let job = FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled };
+        let (layer, landed) = self.write_layer(&job)?;
+        let [copy] = copies;
+        Ok(CopiedTree { layer, landed, copy })
     }
 
     /// For each copy where from and what.
@@ -135,17 +157,22 @@ pub(super) fn root_metadata(base: &Union) -> Metadata {
 
 /// For each copy from a context the digest of the bytes that landed.
 fn context_digests(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Result<Vec<[u8; 32]>, StepProblem> {
-    let from_contexts = copies.iter().zip(&landed.files).filter(|(copy, _)| !copy.0.has_owners());
-    from_contexts
-        .map(|(copy, files)| {
-            let (tree, selection) = &**copy;
-            selection.digest(tree, |node| {
-                let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
-                let file = files.get(&*node.path).ok_or_else(missing)?;
-                Ok(Counted { digest: file.digest, mode: file.mode })
-            })
-        })
-        .collect()
+    let copies = copies.iter().enumerate().filter(|(_, copy)| !copy.0.has_owners());
+    copies.map(|(place, copy)| landed_digest(copy, landed, place)).collect()
+}
+
+/// The digest of a selection from a context as it landed by the copy at `place`.
+fn landed_digest(
+    (tree, selection): &(Tree, Selection),
+    landed: &Landed,
+    place: usize,
+) -> Result<[u8; 32], StepProblem> {
+    let files = landed.files.get(place);
+    selection.digest(tree, |node| {
+        let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
+        let file = files.and_then(|files| files.get(&*node.path)).ok_or_else(missing)?;
+        Ok(Counted { digest: file.digest, mode: file.mode })
+    })
 }
 
 /// The files that were copied from contexts, with what they held.
