@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod host;
 mod transport;
+mod web;
 
 pub use client::{BlobStream, Client, Document, RemoteImage};
 pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
@@ -19,3 +20,4 @@ pub use credentials::{
 };
 pub use error::{Error, Failure};
 pub use transport::BlobSource;
+pub use web::{WebAnswer, WebError};

@@ -9,6 +9,7 @@
 //! ├── cache-mounts/<hash>/    directories of RUN --mount=type=cache
 //! ├── containers/<id>/        what a container keeps on disk
 //! ├── contexts/<hash>         digests of context files by inode, per context
+//! ├── repositories/<hash>/    what was fetched of git repositories, per address
 //! ├── logs/<build>/<step>.log
 //! └── locks   tmp/<session>/  what a crash leaves is only ever in tmp/
 //! ```
@@ -38,6 +39,7 @@ mod path;
 mod prune;
 mod records;
 mod remove;
+mod repositories;
 mod resolutions;
 mod session;
 mod staged;
@@ -66,6 +68,7 @@ pub use logs::{LogWriter, Logs};
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
 pub use prune::{Freed, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
+pub use repositories::Repositories;
 pub use resolutions::{Resolution, Resolutions};
 pub use staged::StagedLayer;
 pub use stat_cache::{FileStamp, StatCache};

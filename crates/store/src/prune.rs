@@ -17,6 +17,7 @@ use crate::error::{At, Result};
 use crate::images::{Image, Images};
 use crate::layers::{self, LayerId};
 use crate::locks::Sharing;
+use crate::repositories;
 use crate::resolutions::Resolutions;
 use crate::session;
 use crate::store::Inner;
@@ -116,6 +117,9 @@ pub(crate) fn prune(store: &Arc<Inner>, policy: &Prune) -> Result<Freed> {
             prune_old(store, name, policy.dry_run, &mut freed)?;
         }
     }
+    if let Some(keep) = policy.cache_to {
+        repositories::prune(store, keep == 0 && policy.unused_for.is_none(), policy.dry_run, &mut freed)?;
+    }
     if policy.cache_mounts {
         prune_cache_mounts(store, policy.dry_run, &mut freed)?;
     }
@@ -194,7 +198,7 @@ fn plan(mut holdings: Holdings, policy: &Prune, now: i64) -> Plan {
     let oldest = policy.unused_for.map_or(i64::MAX, |time| now - time.as_secs() as i64);
     let in_use: HashSet<Digest> = holdings.containers.iter().filter_map(|each| each.image.clone()).collect();
     let goes = |image: &Image| {
-        let kind = policy.unused_images || (policy.dangling_images && image.names.is_empty());
+        let kind = policy.unused_images || (policy.dangling_images && !image.is_named());
         kind && !in_use.contains(&image.id) && image.created.seconds <= oldest
     };
     let (gone, kept) = std::mem::take(&mut holdings.images).into_iter().partition(goes);

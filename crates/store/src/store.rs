@@ -14,12 +14,12 @@ use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
 use crate::session::{self, Session};
 use crate::{
-    Blobs, CacheMounts, Containers, Freed, Images, Layers, Leases, Logs, Prune, Records, Resolutions, Settling,
-    StatCache, Usage,
+    Blobs, CacheMounts, Containers, Freed, Images, Layers, Leases, Logs, Prune, Records, Repositories, Resolutions,
+    Settling, StatCache, Usage,
 };
 
-/// The newest format that this program reads and writes.
-const FORMAT: u32 = 1;
+/// The format that this program reads and writes.
+const FORMAT: u32 = 2;
 
 /// How long opening waits for others to finish what they are just putting in its place.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -151,6 +151,11 @@ impl Store {
         CacheMounts { store: &self.inner }
     }
 
+    /// What was fetched of remote repositories.
+    pub fn repositories(&self) -> Repositories<'_> {
+        Repositories { store: &self.inner }
+    }
+
     /// Logs of steps.
     pub fn logs(&self) -> Logs<'_> {
         Logs { store: &self.inner }
@@ -261,8 +266,8 @@ fn check_version(root: &Path, mode: Mode) -> Result<bool> {
         return Err(not_a_store());
     }
     let format = words.next().and_then(|word| word.parse::<u32>().ok()).ok_or_else(not_a_store)?;
-    if format > FORMAT {
-        return Err(Error::NewerFormat { path: root.to_owned(), found: format, known: FORMAT });
+    if format != FORMAT {
+        return Err(Error::OtherFormat { path: root.to_owned(), found: format, known: FORMAT });
     }
     let found = match words.next() {
         Some("root") => Mode::Root,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::{At, Error, Result};
 use crate::layers;
 use crate::prune::Holdings;
+use crate::repositories;
 use crate::store::Inner;
 
 /// Bytes per kind of thing.
@@ -49,6 +50,7 @@ pub(crate) fn usage(store: &Arc<Inner>) -> Result<Usage> {
     for id in holdings.layers.iter().filter(|id| !needed_layers.contains(id)) {
         usage.cache_bytes += disk.add(&layers::directory(store, *id))?;
     }
+    usage.cache_bytes += disk.add(&store.root.join(repositories::DIRECTORY))?;
     let blobs = holdings.blobs.iter().filter(|(digest, _)| needed_blobs.contains(*digest));
     usage.image_bytes += blobs.map(|(_, size)| size).sum::<u64>();
     usage.cache_mount_bytes = disk.add(&store.root.join("cache-mounts"))?;

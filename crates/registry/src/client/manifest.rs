@@ -112,11 +112,9 @@ pub(super) fn check_is_image(reference: &Reference, manifest: &Manifest) -> Resu
 /// that names no platform is taken if it is the only one.
 pub(super) fn select<'a>(reference: &Reference, index: &'a Index, wanted: &Platform) -> Result<&'a Descriptor, Error> {
     let images: Vec<&Descriptor> = index.manifests.iter().filter(|entry| is_image(entry)).collect();
-    let fitting = images.iter().filter_map(|entry| Some((*entry, entry.platform.as_ref()?)));
-    let best = fitting
-        .filter(|(_, platform)| wanted.accepts(platform))
-        // Of equal ones the first counts, and `min_by_key` keeps the first.
-        .min_by_key(|(_, platform)| (!platform.accepts(wanted), std::cmp::Reverse(platform.variant.clone())));
+    let fitting = images.iter().filter_map(|entry| Some((*entry, wanted.rank(entry.platform.as_ref()?)?)));
+    // Of equal ones the first counts, and `min_by_key` keeps the first.
+    let best = fitting.min_by_key(|(_, rank)| *rank);
     if let Some((entry, _)) = best {
         return Ok(entry);
     }

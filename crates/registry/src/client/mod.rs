@@ -40,6 +40,10 @@ impl Client {
         Client { transport: Arc::new(Transport::new(config, credentials)) }
     }
 
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// What `reference` names now, without fetching it: a tag (`latest` by default) or a digest. One `HEAD`
     /// request as a rule, which public registries do not count as a pull.
     ///

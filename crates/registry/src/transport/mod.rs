@@ -5,8 +5,8 @@ mod answer;
 mod authorize;
 mod failure;
 mod payload;
-mod redirect;
-mod retry;
+pub(crate) mod redirect;
+pub(crate) mod retry;
 mod tls;
 
 use std::collections::HashMap;
@@ -207,6 +207,13 @@ impl Transport {
         let (body, sent) = call.payload.body();
         let request = client.request(call.method.clone(), url).headers(headers).body(body);
         self.within_head_limit(request, &sent).await
+    }
+
+    /// Gets an address once, as it is: without authorization of ours, and without following redirects.
+    pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Response, Trouble> {
+        let client = self.connections(&authority(&url)).await?;
+        let nothing = AtomicU64::new(0);
+        self.within_head_limit(client.request(Method::GET, url).headers(headers), &nothing).await
     }
 
     /// Sends a request and waits for the head of the answer, as long as the bytes `sent` become more.

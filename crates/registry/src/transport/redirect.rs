@@ -45,6 +45,32 @@ pub(crate) fn checked(from: &Url, mut to: Url) -> Result<Url, Error> {
     Ok(to)
 }
 
+/// Where the answer of any web server to a request for `from` points. It may leave encryption, as with docker; a user
+/// in the address is kept only on the same origin.
+///
+/// # Errors
+/// Why it is not followed, to be read after "redirects".
+pub(crate) fn anywhere(response: &Response, from: &Url) -> Result<Url, String> {
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(mut to) = location.and_then(|text| from.join(text).ok()) else {
+        return Err("without a usable address".into());
+    };
+    let refused = |reason: &str| format!("to {}, which is not followed: {reason}", shown(&to));
+    if !matches!(to.scheme(), "http" | "https") {
+        return Err(refused("it is no HTTP address"));
+    }
+    if to.host_str().is_some_and(host::is_loopback) && !from.host_str().is_some_and(host::is_loopback) {
+        return Err(refused("it points at this machine"));
+    }
+    forget_user(&mut to);
+    if same_origin(from, &to) && (!from.username().is_empty() || from.password().is_some()) {
+        // Both fail only for addresses without a host.
+        let _ = to.set_username(from.username());
+        let _ = to.set_password(from.password());
+    }
+    Ok(to)
+}
+
 /// Takes a user name and a password out of an address: the HTTP crate would send them.
 pub(crate) fn forget_user(url: &mut Url) {
     // Both fail only for addresses without a host, which have neither.
