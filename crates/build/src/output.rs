@@ -146,7 +146,8 @@ impl Built<'_> {
 
     fn write_archive(&self, sink: &mut Sink, output: &Output, task: &Task) -> Result<Option<Exported>, ExportError> {
         let names: Vec<Reference> = self.names.iter().chain(&output.names).cloned().collect();
-        let options = ExportOptions { format: output.compression, newest: self.newest(output), created: None };
+        let options =
+            ExportOptions { format: output.compression, newest: self.newest(output), ..ExportOptions::default() };
         match (output.kind, self.images) {
             (OutputKind::Docker, [image]) => export::docker(sink, self.store, image, &names, &options, task).map(Some),
             (OutputKind::Tar, [image]) => {

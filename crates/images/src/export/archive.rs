@@ -9,7 +9,7 @@ use kiln_oci::{Descriptor, Digest, Index, MediaType, Reference};
 use kiln_progress::Task;
 use kiln_store::{Metadata, Store, Timestamp};
 
-use super::{ExportError, Exported, Parts};
+use super::{AnnotationTarget, ExportError, ExportOptions, Exported, Parts, annotations};
 use crate::layout::{self, DockerImage};
 use crate::tar::{Entry, EntryKind, TarWriter};
 
@@ -17,10 +17,10 @@ use crate::tar::{Entry, EntryKind, TarWriter};
 #[derive(Default)]
 pub(crate) struct Listing {
     /// Documents that are blobs.
-    documents: BTreeMap<Digest, Vec<u8>>,
+    pub(super) documents: BTreeMap<Digest, Vec<u8>>,
     /// Blobs that are copied from the store, with their sizes.
-    stored: BTreeMap<Digest, u64>,
-    index: Vec<Descriptor>,
+    pub(super) stored: BTreeMap<Digest, u64>,
+    pub(super) index: Vec<Descriptor>,
     docker: Vec<DockerImage>,
 }
 
@@ -29,16 +29,9 @@ impl Listing {
     pub(crate) fn platforms(
         parts: &[Parts],
         names: &[Reference],
-        created: Option<&str>,
+        options: &ExportOptions,
     ) -> Result<(Listing, Exported), ExportError> {
-        let (descriptor, platforms) = match parts {
-            [one] => (one.descriptor.clone(), None),
-            several => {
-                let index = Index::new(several.iter().map(|part| part.descriptor.clone()).collect());
-                let raw = to_json(&index, "index")?;
-                (Descriptor::new(MediaType::OciIndex, Digest::of(&raw), raw.len() as u64), Some(raw))
-            }
-        };
+        let (descriptor, platforms) = root(parts, options)?;
         let mut listing = Listing::default();
         if let Some(raw) = platforms {
             listing.documents.insert(descriptor.digest.clone(), raw);
@@ -47,7 +40,7 @@ impl Listing {
             listing.add_blobs(part);
         }
         let first_created = || parts.first().and_then(|part| part.created.as_deref());
-        listing.add_index_entries(&descriptor, names, created.or_else(first_created));
+        listing.add_index_entries(&descriptor, names, options.created.as_deref().or_else(first_created));
         let configs = parts.iter().map(|part| part.config_descriptor.digest.clone()).collect();
         Ok((listing, Exported { descriptor, configs }))
     }
@@ -97,6 +90,25 @@ impl Listing {
             self.index.push(named);
         }
     }
+}
+
+/// What names the whole export: the manifest, or an index of platforms, with its bytes.
+pub(crate) fn root(parts: &[Parts], options: &ExportOptions) -> Result<(Descriptor, Option<Vec<u8>>), ExportError> {
+    let several = match parts {
+        [one] => return Ok((one.descriptor.clone(), None)),
+        several => several,
+    };
+    let mut index = Index::new(several.iter().map(|part| part.descriptor.clone()).collect());
+    let is_docker = |part: &Parts| part.descriptor.media_type == MediaType::DockerManifest;
+    index.annotations = annotations::of(&options.annotations, AnnotationTarget::Index, None);
+    if index.annotations.is_empty() && several.iter().all(is_docker) && !several.is_empty() {
+        index.media_type = Some(MediaType::DockerManifestList);
+    }
+    let media_type = index.media_type.clone().unwrap_or(MediaType::OciIndex);
+    let raw = to_json(&index, "index")?;
+    let mut descriptor = Descriptor::new(media_type, Digest::of(&raw), raw.len() as u64);
+    descriptor.annotations = annotations::of(&options.annotations, AnnotationTarget::IndexDescriptor, None);
+    Ok((descriptor, Some(raw)))
 }
 
 /// Writes the archive. `output` is flushed.
@@ -189,6 +201,6 @@ impl From<PackedBlob<'_>> for ExportError {
     }
 }
 
-fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, ExportError> {
+pub(super) fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, ExportError> {
     serde_json::to_vec(value).map_err(|source| ExportError::Document { what, source })
 }

@@ -3,7 +3,9 @@
 //! An image becomes an OCI layout or a docker archive, each as one tar; a root file system becomes
 //! a flat tar or a directory. Where the bytes go is the caller's business.
 
+mod annotations;
 mod archive;
+mod directory;
 mod local;
 mod parts;
 mod rootfs;
@@ -17,6 +19,8 @@ use kiln_store::{Image, ImageLayer, Layer, NewImage, Store, Timestamp};
 use crate::compression::Format;
 use crate::pack::{self, PackError};
 
+pub use annotations::{Annotation, AnnotationTarget};
+pub use directory::oci_directory;
 pub use local::{Owners, local, materialize};
 pub use rootfs::tar;
 
@@ -65,6 +69,9 @@ pub enum ExportError {
         /// Layers known.
         layers: usize,
     },
+    /// Annotations for an index that does not come to be.
+    #[error("index annotations not supported for single platform export")]
+    IndexAnnotations,
 }
 
 /// What one image of an export consists of.
@@ -78,11 +85,27 @@ pub struct ImageContent {
     pub platform: Platform,
 }
 
-/// How layers are written.
+/// The family of media types in manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaTypes {
+    /// `application/vnd.oci.…`
+    #[default]
+    Oci,
+    /// `application/vnd.docker.…`; where annotations or zstd need OCI's, those are taken.
+    Docker,
+}
+
+/// How layers and documents are written.
 #[derive(Clone, Debug, Default)]
 pub struct ExportOptions {
     /// Compression of layers that are not blobs already.
     pub format: Format,
+    /// Layers that are blobs in another compression are compressed anew.
+    pub force_format: bool,
+    /// The media types of manifests.
+    pub media_types: MediaTypes,
+    /// What is added to manifests, indexes and their entries.
+    pub annotations: Vec<Annotation>,
     /// File times after this one are written as this one (`rewrite-timestamp`). Layers that came
     /// with the base image stay as they are.
     pub newest: Option<Timestamp>,
@@ -98,6 +121,14 @@ pub struct Exported {
     pub descriptor: Descriptor,
     /// Digests of the configs, one an image.
     pub configs: Vec<Digest>,
+}
+
+impl ExportOptions {
+    /// Refuses annotations that nothing of this export could carry.
+    fn check(&self, images: usize) -> Result<(), ExportError> {
+        let needs_index = self.annotations.iter().any(|annotation| annotation.target.needs_index());
+        if needs_index && images < 2 { Err(ExportError::IndexAnnotations) } else { Ok(()) }
+    }
 }
 
 /// Completes a built image: computes its diff ids, stores the config, adds the image to the store
@@ -135,7 +166,7 @@ pub fn oci<W: Write>(
     task: &Task,
 ) -> Result<Exported, ExportError> {
     let parts = parts::of_contents(store, images, options, task)?;
-    let (listing, exported) = Listing::platforms(&parts, names, options.created.as_deref())?;
+    let (listing, exported) = Listing::platforms(&parts, names, options)?;
     write_archive(output, store, &listing, task)?;
     Ok(exported)
 }
@@ -150,7 +181,7 @@ pub fn docker<W: Write>(
     task: &Task,
 ) -> Result<Exported, ExportError> {
     let parts = parts::of_contents(store, std::slice::from_ref(image), options, task)?;
-    let (mut listing, exported) = Listing::platforms(&parts, names, options.created.as_deref())?;
+    let (mut listing, exported) = Listing::platforms(&parts, names, options)?;
     for part in &parts {
         listing.add_docker_image(part, names);
     }

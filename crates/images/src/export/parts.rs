@@ -8,7 +8,7 @@ use kiln_progress::Task;
 use kiln_store::{Image, ImageLayer, Layer, Store, Union};
 use rayon::prelude::*;
 
-use super::{ExportError, ExportOptions, ImageContent};
+use super::{AnnotationTarget, ExportError, ExportOptions, ImageContent, MediaTypes, annotations};
 use crate::pack::{self, PackedLayer};
 
 /// Larger configs and manifests than this are not read.
@@ -53,6 +53,7 @@ pub(super) fn of_contents(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Vec<Parts>, ExportError> {
+    options.check(images.len())?;
     let known = known_blobs(store)?;
     let mut parts = Vec::new();
     for image in images {
@@ -65,7 +66,7 @@ pub(super) fn of_contents(
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let raw = config.to_bytes().map_err(|source| ExportError::Document { what: "config", source })?;
         let layers = layers.into_iter().map(|layer| layer.descriptor).collect();
-        parts.push(Parts::new(raw, layers, Some(&image.platform), config.created)?);
+        parts.push(Parts::new(raw, layers, Some(&image.platform), config.created, options)?);
     }
     Ok(parts)
 }
@@ -86,6 +87,7 @@ fn pack_all(
     let one = |(position, layer): (usize, &Layer)| -> Result<PackedLayer, ExportError> {
         if let Some(diff_id) = layer.diff_id()?
             && let Some(descriptor) = known.get(&diff_id)
+            && (!options.force_format || oci_layer(descriptor.clone()).media_type == options.format.media_type())
         {
             return Ok(PackedLayer { diff_id, descriptor: descriptor.clone() });
         }
@@ -101,14 +103,27 @@ impl Parts {
         layers: Vec<Descriptor>,
         platform: Option<&Platform>,
         created: Option<String>,
+        options: &ExportOptions,
     ) -> Result<Parts, ExportError> {
-        let config_descriptor = Descriptor::new(MediaType::OciConfig, Digest::of(&config), config.len() as u64);
-        let layers: Vec<Descriptor> = layers.into_iter().map(oci_layer).collect();
-        let manifest = Manifest::new(config_descriptor.clone(), layers.clone());
+        let mut config_descriptor = Descriptor::new(MediaType::OciConfig, Digest::of(&config), config.len() as u64);
+        let mut layers: Vec<Descriptor> = layers.into_iter().map(oci_layer).collect();
+        let annotations = |target| annotations::of(&options.annotations, target, platform);
+        let mut media_type = MediaType::OciManifest;
+        let has_zstd = layers.iter().any(|layer| layer.media_type == MediaType::OciLayerZstd);
+        let annotated = annotations(AnnotationTarget::Manifest);
+        if options.media_types == MediaTypes::Docker && annotated.is_empty() && !has_zstd {
+            media_type = MediaType::DockerManifest;
+            config_descriptor.media_type = MediaType::DockerConfig;
+            layers = layers.into_iter().map(docker_layer).collect();
+        }
+        let mut manifest = Manifest::new(config_descriptor.clone(), layers.clone());
+        manifest.media_type = Some(media_type.clone());
+        manifest.annotations = annotated;
         let manifest =
             serde_json::to_vec(&manifest).map_err(|source| ExportError::Document { what: "manifest", source })?;
-        let mut descriptor = Descriptor::new(MediaType::OciManifest, Digest::of(&manifest), manifest.len() as u64);
+        let mut descriptor = Descriptor::new(media_type, Digest::of(&manifest), manifest.len() as u64);
         descriptor.platform = platform.cloned();
+        descriptor.annotations = annotations(AnnotationTarget::ManifestDescriptor);
         Ok(Parts { manifest, descriptor, config, config_descriptor, layers, created })
     }
 
@@ -128,7 +143,7 @@ impl Parts {
         for position in 0..image.layers.len() {
             layers.push(stored_layer(store, &image.layers, position, options)?);
         }
-        Parts::new(raw, layers, Some(&config.platform()), config.created)
+        Parts::new(raw, layers, Some(&config.platform()), config.created, options)
     }
 
     /// The image with its original manifest; `None` if a piece of it is not in the store.
@@ -202,6 +217,16 @@ fn oci_layer(mut layer: Descriptor) -> Descriptor {
     layer.media_type = match layer.media_type {
         MediaType::DockerLayer => MediaType::OciLayer,
         MediaType::DockerLayerGzip => MediaType::OciLayerGzip,
+        other => other,
+    };
+    layer
+}
+
+/// The same layer with Docker's media type, where it has one.
+fn docker_layer(mut layer: Descriptor) -> Descriptor {
+    layer.media_type = match layer.media_type {
+        MediaType::OciLayer => MediaType::DockerLayer,
+        MediaType::OciLayerGzip => MediaType::DockerLayerGzip,
         other => other,
     };
     layer
