@@ -44,14 +44,14 @@ pub(crate) struct DirectiveReader {
 }
 
 impl DirectiveReader {
-    /// Looks at the next line, stripped of leading white space.
-    pub(crate) fn read(&mut self, line: &str) -> Result<(), ParseProblem> {
+    /// Looks at the next line, stripped of leading white space; says whether it is a directive.
+    pub(crate) fn read(&mut self, line: &str) -> Result<bool, ParseProblem> {
         if self.done {
-            return Ok(());
+            return Ok(false);
         }
         let Some((name, value)) = split(line) else {
             self.done = true;
-            return Ok(());
+            return Ok(false);
         };
         let repeated = |is: bool, name: &'static str| {
             if is { Err(ParseProblem::RepeatedDirective(name)) } else { Ok(()) }
@@ -74,9 +74,9 @@ impl DirectiveReader {
                     other => return Err(ParseProblem::BadEscape(other.to_owned())),
                 };
             }
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 

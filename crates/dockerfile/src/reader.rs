@@ -126,11 +126,12 @@ impl<'a> Reader<'a> {
             let line = trim_line_end(raw);
             let stripped = line.trim_start();
             // The line of a bad directive is not counted yet.
-            self.directives
+            let directive = self
+                .directives
                 .read(stripped)
                 .map_err(|problem| Error::new(problem, Some(Span::lines(self.at as u32 - 1, self.at as u32 - 1))))?;
             if let Some(comment) = stripped.strip_prefix('#') {
-                self.comments.push(comment.trim().to_owned());
+                self.comment(comment.trim(), directive);
             } else if stripped.is_empty() {
                 self.comments.clear();
             } else {
@@ -138,6 +139,15 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps a comment for the instruction below; a directive is none, and an empty one ends those above.
+    fn comment(&mut self, text: &str, directive: bool) {
+        if text.is_empty() {
+            self.comments.clear();
+        } else if !directive {
+            self.comments.push(text.to_owned());
+        }
     }
 
     /// The instruction that starts with `first`, the last line taken.
