@@ -1,5 +1,7 @@
 //! What an ADD source is: a path, a download or a git repository.
 
+use std::borrow::Cow;
+
 /// A source of ADD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SourceKind {
@@ -13,17 +15,60 @@ pub(crate) enum SourceKind {
 
 /// The address of a repository and what is wanted of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct GitUrl {
+pub struct GitUrl {
     /// The repository, without fragment and without the query that is meant for the builder.
-    pub(crate) url: String,
+    pub url: String,
     /// A branch, tag, commit or other ref.
-    pub(crate) reference: Option<String>,
+    pub reference: Option<String>,
     /// A directory in it.
-    pub(crate) subdirectory: Option<String>,
+    pub subdirectory: Option<String>,
     /// The commit that it must be.
-    pub(crate) checksum: Option<String>,
+    pub checksum: Option<String>,
     /// Whether `.git` stays, if the address says.
-    pub(crate) keep_git_directory: Option<bool>,
+    pub keep_git_directory: Option<bool>,
+}
+
+impl GitUrl {
+    /// The repository that a context on the command line names; `None` if it names none. Beside the forms that ADD
+    /// takes, `github.com/OWNER/REPOSITORY` and `file://` mean repositories here.
+    pub fn of_context(text: &str) -> Option<GitUrl> {
+        if text.starts_with("github.com/") {
+            let (path, rest) = text.split_at(text.find(['#', '?']).unwrap_or(text.len()));
+            let suffix = if path.ends_with(".git") { "" } else { ".git" };
+            return git_url(&format!("https://{path}{suffix}{rest}"));
+        }
+        if let Some(path) = text.strip_prefix("file://") {
+            let git = git_url(&format!("git://file{path}"))?;
+            let url = format!("file://{}", git.url.strip_prefix("git://file")?);
+            return Some(GitUrl { url, ..git });
+        }
+        git_url(text)
+    }
+}
+
+/// A text whose web addresses have no user and password any more, as it may be shown and kept.
+pub fn without_credentials(text: &str) -> Cow<'_, str> {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let end = after.find(|c: char| "/?#\"'".contains(c) || c.is_whitespace()).unwrap_or(after.len());
+        let is_web = before.ends_with("http://") || before.ends_with("https://");
+        kept.push_str(before);
+        match after[..end].rsplit_once('@').filter(|_| is_web) {
+            Some((user, host)) => {
+                kept.push_str(if user.contains(':') { "xxxxx:xxxxx@" } else { "xxxxx@" });
+                kept.push_str(host);
+            }
+            None => kept.push_str(&after[..end]),
+        }
+        rest = &after[end..];
+    }
+    if kept.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
 }
 
 /// Looks at a source as written.
@@ -130,6 +175,32 @@ mod tests {
             of("https://h/r.git?tag=v1&x=y&subdir=s"),
             git("https://h/r.git?x=y", Some("refs/tags/v1"), Some("s"))
         );
+    }
+
+    #[test]
+    fn contexts_name_repositories_in_more_ways() {
+        let url = |text: &str| GitUrl::of_context(text).map(|git| (git.url, git.reference, git.subdirectory));
+        let plain = |url: &str| Some((url.to_owned(), None, None));
+        assert_eq!(url("github.com/o/r"), plain("https://github.com/o/r.git"));
+        assert_eq!(url("file:///srv/r"), plain("file:///srv/r"));
+        assert_eq!(
+            url("github.com/o/r.git#main:sub"),
+            Some(("https://github.com/o/r.git".into(), Some("main".into()), Some("sub".into())))
+        );
+        assert_eq!(url("file:///srv/r#v1"), Some(("file:///srv/r".into(), Some("v1".into()), None)));
+        for none in ["dir", "./github.com/o/r", "https://h/c.tar.gz", "ext::sh -c id"] {
+            assert_eq!(url(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let check = |address: &str, want: &str| assert_eq!(without_credentials(address), want);
+        check("https://u:p@ss@h/x@y?z", "https://xxxxx:xxxxx@h/x@y?z");
+        check("http://token@h", "http://xxxxx@h");
+        check("https://h/@", "https://h/@");
+        check("ssh://git@h/r", "ssh://git@h/r");
+        check("ADD http://a:b@h/x https://u@h /y", "ADD http://xxxxx:xxxxx@h/x https://xxxxx@h /y");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Lowering<'_> {
         let base = state.root.filter(|_| !link).map(|root| inputs.add(root));
         let actions = self.actions(state, place, copy, &common, &sources, &mut inputs)?;
         let text = history_text(copy, &common, &sources);
-        let display = self.display(state, located, "");
+        let display = source_kind::without_credentials(&self.display(state, located, "")).into_owned();
         let meta = self.meta(state, place, display, text.clone());
         let op = Op::File(FileOp { base, actions });
         let layer = self.add(op, inputs.into_vertices(), &state.platform, meta.clone())?;
@@ -195,7 +195,8 @@ impl Lowering<'_> {
             text.parse::<Digest>().map_err(|error| fail(LowerProblem::Checksum(text.to_owned(), error.to_string())))
         });
         let source = HttpSource { url: url.to_owned(), checksum: checksum.transpose()?, file_name: file_name.clone() };
-        let vertex = self.source(SourceOp::Http(source), url.to_owned(), place, &state.platform)?;
+        let display = source_kind::without_credentials(url).into_owned();
+        let vertex = self.source(SourceOp::Http(source), display, place, &state.platform)?;
         Ok((vertex, file_name))
     }
 
@@ -206,9 +207,10 @@ impl Lowering<'_> {
         common: &Common,
         url: GitUrl,
     ) -> Result<VertexId, Error> {
+        let shown = source_kind::without_credentials(&url.url);
         let display = match &url.reference {
-            Some(reference) => format!("{}#{reference}", url.url),
-            None => url.url.clone(),
+            Some(reference) => format!("{shown}#{reference}"),
+            None => shown.into_owned(),
         };
         let source = GitSource {
             url: url.url,
@@ -310,7 +312,7 @@ fn history_text(copy: &Copy, common: &Common, sources: &[String]) -> String {
     if let Some(mode) = &common.written_chmod {
         push(&format!("--chmod={mode}"));
     }
-    sources.iter().for_each(|source| push(source));
+    sources.iter().for_each(|source| push(&source_kind::without_credentials(source)));
     copy.heredocs.iter().for_each(|heredoc| push(&format!("<<{}", heredoc.name)));
     push(&common.destination);
     push("# buildkit");
