@@ -1,4 +1,4 @@
-//! What a build asks of whoever wants it: contexts, secrets, and later agents.
+//! What a build asks of whoever wants it: contexts, secrets, SSH agents.
 //!
 //! No path of the user's machine goes below this trait: a build sees names, entries and bytes. [`LocalClient`]
 //! answers from this machine; another implementation can answer over a wire.
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_sandbox::Secret;
 
 use crate::context::{Context, ContextError, LocalContext};
+use crate::ssh::SshAgent;
 
 /// The caller of a build.
 pub trait Client: Send + Sync {
@@ -26,6 +27,9 @@ pub trait Client: Send + Sync {
     /// # Errors
     /// A secret that was promised and cannot be read. `Ok(None)`: there is none of that id.
     fn secret(&self, id: &str) -> Result<Option<Secret>, SecretError>;
+
+    /// The SSH agent of that id, for `RUN --mount=type=ssh`; `None`: there is none of that id.
+    fn ssh_agent(&self, id: &str) -> Option<Arc<dyn SshAgent>>;
 }
 
 /// Why a secret cannot be had.
@@ -64,19 +68,26 @@ pub struct LocalDirectory {
 pub struct LocalClient {
     directories: BTreeMap<String, LocalDirectory>,
     secrets: BTreeMap<String, SecretSource>,
+    ssh_agents: BTreeMap<String, Arc<dyn SshAgent>>,
     opened: Mutex<BTreeMap<String, Arc<LocalContext>>>,
 }
 
 impl LocalClient {
     /// A client with these directories, by context name.
     pub fn new(directories: BTreeMap<String, LocalDirectory>) -> Self {
-        LocalClient { directories, secrets: BTreeMap::new(), opened: Mutex::default() }
+        LocalClient { directories, ..LocalClient::default() }
     }
 
     /// The same with secrets, by id.
     #[must_use]
     pub fn with_secrets(self, secrets: BTreeMap<String, SecretSource>) -> Self {
         LocalClient { secrets, ..self }
+    }
+
+    /// The same with SSH agents, by id.
+    #[must_use]
+    pub fn with_ssh_agents(self, ssh_agents: BTreeMap<String, Arc<dyn SshAgent>>) -> Self {
+        LocalClient { ssh_agents, ..self }
     }
 }
 
@@ -106,6 +117,10 @@ impl Client for LocalClient {
             return Err(SecretError { id: id.into(), reason: format!("it is larger than {LARGEST_SECRET} bytes") });
         }
         Ok(Some(Secret(bytes)))
+    }
+
+    fn ssh_agent(&self, id: &str) -> Option<Arc<dyn SshAgent>> {
+        self.ssh_agents.get(id).map(Arc::clone)
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use kiln_graph::SourceSpan;
 
+use crate::client::SecretError;
 use crate::context::ContextError;
+use crate::file::FileError;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,23 @@ pub enum StepProblem {
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
+    /// Something that the kernel refused, in words.
+    #[error("{message}")]
+    System {
+        /// What failed, and why.
+        message: String,
+        /// The kernel's reason, a number of `errno`.
+        code: i32,
+    },
+    /// The caller has no secret of that id, and the step needs it.
+    #[error("secret {0}: not found")]
+    MissingSecret(String),
+    /// The caller has no SSH agent of that id, and the step needs it.
+    #[error("no SSH key {0:?} forwarded from the client")]
+    MissingSshAgent(String),
+    /// The step wants more than the caller allowed.
+    #[error("{0} is not allowed")]
+    NotAllowed(Entitlement),
     /// Not supported yet.
     #[error("{0} is not supported yet")]
     Unsupported(String),
@@ -93,11 +112,77 @@ pub enum StepProblem {
     Cancelled,
 }
 
-impl StepProblem {
-    /// Any error, in its own words.
-    pub(crate) fn from_error(error: &dyn std::error::Error) -> Self {
-        StepProblem::Other(chain(error))
+/// What a step may do only when the caller allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entitlement {
+    /// `network.host`
+    HostNetwork,
+    /// `security.insecure`
+    Insecure,
+}
+
+impl std::fmt::Display for Entitlement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Entitlement::HostNetwork => "network.host",
+            Entitlement::Insecure => "security.insecure",
+        })
     }
+}
+
+/// Any error, in its own words; what the kernel refused keeps its reason.
+impl From<&(dyn std::error::Error + 'static)> for StepProblem {
+    fn from(error: &(dyn std::error::Error + 'static)) -> Self {
+        let message = chain(error);
+        match errno(error) {
+            Some(code) => StepProblem::System { message, code },
+            None => StepProblem::Other(message),
+        }
+    }
+}
+
+impl From<FileError> for StepProblem {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Cancelled => StepProblem::Cancelled,
+            other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
+        }
+    }
+}
+
+/// Errors that become a problem in their own words, so that `?` takes them.
+macro_rules! in_its_own_words {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for StepProblem {
+            fn from(error: $error) -> Self {
+                StepProblem::from(&error as &(dyn std::error::Error + 'static))
+            }
+        }
+    )+};
+}
+
+in_its_own_words!(
+    ContextError,
+    SecretError,
+    kiln_images::export::ExportError,
+    kiln_images::pull::PullError,
+    kiln_sandbox::Error,
+    kiln_store::Error,
+    serde_json::Error,
+);
+
+/// The kernel's reason, if an error has one below it.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let of_std = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let of_rustix = error.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error());
+        if let Some(code) = of_std.or(of_rustix) {
+            return Some(code);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error with what caused it, joined by colons; causes that the text says already are left out.

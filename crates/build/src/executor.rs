@@ -134,14 +134,13 @@ impl World for Executor {
         self.blocking(cancel, move |steps, cancellation| {
             let key = LockKey::new("step", &key.0);
             let locks = steps.store.locks();
-            let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
-            if let Some(lock) = locks.try_acquire(key, Sharing::Exclusive).map_err(problem)? {
+            if let Some(lock) = locks.try_acquire(key, Sharing::Exclusive)? {
                 return Ok(lock);
             }
             steps.task(vertex(at)).wait("another build runs this step");
             match locks.acquire(key, Sharing::Exclusive, &|| cancellation.is_cancelled()) {
                 Err(kiln_store::Error::Cancelled) => Err(StepProblem::Cancelled),
-                other => other.map_err(problem),
+                other => other.map_err(StepProblem::from),
             }
         })
         .await

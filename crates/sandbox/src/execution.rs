@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use kiln_store::Layer;
 
 use crate::users::Identity;
-use crate::{Cancellation, Stream};
+use crate::{Cancellation, Serve, Stream};
 
 /// One process in a root file system, to be started once.
 ///
@@ -136,6 +136,17 @@ pub enum Source {
     Content {
         /// What it holds.
         bytes: Secret,
+        /// Permission bits.
+        mode: u32,
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// A socket that is there while the process runs.
+    Socket {
+        /// Answers what connects to it.
+        serve: Serve,
         /// Permission bits.
         mode: u32,
         /// User.

@@ -1,15 +1,16 @@
 //! Small files that are mounted into a root file system and never get into a layer: `/etc/hosts`,
-//! scripts, secrets. They live in memory, in a file system that only a descriptor holds; nothing of
+//! scripts, secrets, sockets. They live in memory, in a file system that only a descriptor holds; nothing of
 //! them can be left behind.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_store::Store;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, open, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, open, openat, unlinkat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
 use crate::overlay;
@@ -54,6 +55,12 @@ impl Directory {
     }
 }
 
+impl Directory {
+    fn new_name(&self) -> String {
+        self.made.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+}
+
 impl Files {
     pub(crate) fn new(directory: Arc<Directory>) -> Self {
         Files { directory, names: Vec::new() }
@@ -62,23 +69,41 @@ impl Files {
     /// Makes a file; the descriptor (`O_PATH`) is for mounting.
     pub(crate) fn add(&mut self, bytes: &[u8], attributes: Attributes) -> io::Result<OwnedFd> {
         let directory = &self.directory.handle;
-        let name = self.directory.made.fetch_add(1, Ordering::Relaxed).to_string();
+        let name = self.directory.new_name();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = std::fs::File::from(openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
         self.names.push(name.clone());
         file.write_all(bytes)?;
+        drop(file);
+        self.finished(&name, attributes)
+    }
+
+    /// Makes a socket; the descriptor (`O_PATH`) is for mounting.
+    pub(crate) fn add_socket(&mut self, attributes: Attributes) -> io::Result<(UnixListener, OwnedFd)> {
+        let name = self.directory.new_name();
+        // The short way in: the name of a socket has at most 107 bytes.
+        let path = format!("/proc/self/fd/{}/{name}", self.directory.handle.as_raw_fd());
+        let listener = UnixListener::bind(path)?;
+        self.names.push(name.clone());
+        let socket = self.finished(&name, attributes)?;
+        Ok((listener, socket))
+    }
+
+    /// Gives a new file its owner and its mode.
+    fn finished(&self, name: &str, attributes: Attributes) -> io::Result<OwnedFd> {
+        let directory = &self.directory.handle;
         if (attributes.uid, attributes.gid) != (0, 0) {
-            set_owner(&file, attributes)?;
+            set_owner(directory, name, attributes)?;
         }
-        fchmod(&file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
-        Ok(openat(directory, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+        chmodat(directory, name, Mode::from_raw_mode(attributes.mode & 0o7777), AtFlags::empty())?;
+        Ok(openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
     }
 }
 
 /// An id that a user namespace does not have cannot be set; the file then stays root's.
-fn set_owner(file: &std::fs::File, attributes: Attributes) -> io::Result<()> {
+fn set_owner(directory: &OwnedFd, name: &str, attributes: Attributes) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-    match fchown(file, Some(uid), Some(gid)) {
+    match chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
         Err(rustix::io::Errno::INVAL) => Ok(()),
         done => Ok(done?),
     }

@@ -22,6 +22,7 @@ mod overlay;
 mod rootfs;
 mod running;
 mod sandbox;
+mod socket;
 mod spec;
 
 pub use account_files::AccountFiles;
@@ -34,3 +35,4 @@ pub use kiln_progress::Stream;
 pub use kiln_runtime::{Note, Signaller, StartError, Status, Terminal, Tier};
 pub use running::{Finished, Pipes, Running};
 pub use sandbox::Sandbox;
+pub use socket::Serve;

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::execution::{Execution, Mount, Source};
 use crate::files::{self, Attributes, Files};
+use crate::socket::Served;
 use crate::{Error, overlay, rootfs};
 
 /// How much of the host's `/etc/resolv.conf` is taken over, in bytes.
@@ -22,11 +23,13 @@ pub(crate) struct Mounts<'a> {
     store: &'a Store,
     files: Files,
     trees: Vec<Tree>,
+    sockets: Vec<Served>,
     done: Vec<kiln_runtime::Mount>,
 }
 
 /// What the mounts rest on; to be dropped after the process.
 pub(crate) struct Kept {
+    _sockets: Vec<Served>,
     _files: Files,
     _trees: Vec<Tree>,
 }
@@ -39,7 +42,7 @@ struct Tree {
 
 impl<'a> Mounts<'a> {
     pub(crate) fn new(store: &'a Store, files: Files) -> Self {
-        Mounts { store, files, trees: Vec::new(), done: Vec::new() }
+        Mounts { store, files, trees: Vec::new(), sockets: Vec::new(), done: Vec::new() }
     }
 
     /// `/etc/resolv.conf`, `/etc/hosts` and, for a container, `/etc/hostname`.
@@ -68,13 +71,19 @@ impl<'a> Mounts<'a> {
                 let file = self.file(&bytes.0, Attributes { mode, uid, gid }, &mount.target)?;
                 bound(file, mount.read_only)
             }
+            Source::Socket { serve, mode, uid, gid } => {
+                let unusable = |error| failed(Path::new("a socket"), &mount.target, error);
+                let (listener, socket) = self.files.add_socket(Attributes { mode, uid, gid }).map_err(unusable)?;
+                self.sockets.push(Served::start(listener, serve).map_err(unusable)?);
+                bound(socket, mount.read_only)
+            }
         };
         self.done.push(kiln_runtime::Mount { target: mount.target, kind });
         Ok(())
     }
 
     pub(crate) fn finish(self) -> (Vec<kiln_runtime::Mount>, Kept) {
-        (self.done, Kept { _files: self.files, _trees: self.trees })
+        (self.done, Kept { _sockets: self.sockets, _files: self.files, _trees: self.trees })
     }
 
     fn add_public(&mut self, target: &str, bytes: &[u8]) -> Result<(), Error> {

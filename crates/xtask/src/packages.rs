@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[&str] = &[
     "git",
     "libcap2-bin",
     "mount",
+    "openssh-client",
     "podman",
     "python3",
     "skopeo",

@@ -8,7 +8,6 @@ use kiln_graph::{CacheMount, CacheSharing, Copy};
 use kiln_images::export;
 use kiln_store::{LockGuard, Metadata, Sharing, Timestamp, Union};
 
-use super::file::step_problem;
 use super::identify::whole;
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
@@ -27,19 +26,18 @@ impl Steps {
         seed: Option<&Made>,
         cancelled: Cancelled<'_>,
     ) -> Result<HeldCache, StepProblem> {
-        let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
         let root = Metadata { uid: cache.uid, gid: cache.gid, ..Metadata::root_owned(cache.mode, Timestamp::now()) };
         let caches = self.store.cache_mounts();
         let held = match cache.sharing {
             CacheSharing::Private => {
-                let (directory, lock) = caches.private(&cache.id, &root).map_err(problem)?;
+                let (directory, lock) = caches.private(&cache.id, &root)?;
                 HeldCache { directory, lock }
             }
             CacheSharing::Shared | CacheSharing::Locked => {
                 let sharing = if cache.sharing == CacheSharing::Locked { Sharing::Exclusive } else { Sharing::Shared };
                 let key = caches.lock_key(&cache.id);
-                let lock = self.store.locks().acquire(key, sharing, cancelled).map_err(problem)?;
-                HeldCache { directory: caches.directory(&cache.id, &root).map_err(problem)?, lock }
+                let lock = self.store.locks().acquire(key, sharing, cancelled)?;
+                HeldCache { directory: caches.directory(&cache.id, &root)?, lock }
             }
         };
         if let (Some(seed), Some(from)) = (seed, cache.seed) {
@@ -54,10 +52,10 @@ impl Steps {
         if std::fs::read_dir(directory).map_err(io)?.next().is_some() {
             return Ok(());
         }
-        let tree = seed.tree().map_err(|error| StepProblem::from_error(&error))?;
-        let copied = self.copy_selection(tree, copy, &|_| None, cancelled).map_err(step_problem)?;
-        let filled = Union::new(vec![copied.layer]).map_err(|error| StepProblem::from_error(&error))?;
+        let tree = seed.tree()?;
+        let copied = self.copy_selection(tree, copy, &|_| None, cancelled)?;
+        let filled = Union::new(vec![copied.layer])?;
         let handle = File::open(directory).map_err(io)?;
-        export::local(handle.as_fd(), &filled, None).map_err(|error| StepProblem::from_error(&error))
+        Ok(export::materialize(handle.as_fd(), &filled, None, export::Owners::Image)?)
     }
 }

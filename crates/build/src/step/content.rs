@@ -31,7 +31,7 @@ impl Steps {
     ) -> Result<Option<Found<Key, Made>>, StepProblem> {
         let op = op_key(self.definition.op_digest(id));
         let records = self.store.records();
-        let candidates = records.candidates(&op).map_err(|e| StepProblem::from_error(&e))?;
+        let candidates = records.candidates(&op)?;
         if candidates.is_empty() {
             return Ok(None);
         }
@@ -48,7 +48,7 @@ impl Steps {
                 continue;
             }
             let Some(output) = self.made_by(candidate)? else { continue };
-            records.add_key(candidate.id, &recipe).map_err(|e| StepProblem::from_error(&e))?;
+            records.add_key(candidate.id, &recipe)?;
             return Ok(Some(Found { recipe, output }));
         }
         Ok(None)
@@ -74,7 +74,7 @@ impl Steps {
     fn held(&self, ids: &[LayerId]) -> Result<Option<Vec<Layer>>, StepProblem> {
         let mut layers = Vec::new();
         for id in ids {
-            match self.store.layers().get(*id).map_err(|e| StepProblem::from_error(&e))? {
+            match self.store.layers().get(*id)? {
                 Some(layer) => layers.push(layer),
                 None => return Ok(None),
             }
@@ -137,12 +137,12 @@ impl Steps {
 
     fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {
         let ids = layers.iter().map(|layer| self.store.layers().content_id(layer));
-        ids.collect::<Result<_, _>>().map_err(|error| StepProblem::from_error(&error))
+        ids.collect::<Result<_, _>>().map_err(StepProblem::from)
     }
 
     /// The digest of what a copy takes from layers. A source that is missing there is nothing.
     fn rootfs_selection(&self, layers: &[Layer], copy: &kiln_graph::Copy) -> Result<[u8; 32], StepProblem> {
-        let union = Union::new(layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let union = Union::new(layers.to_vec())?;
         let tree = Tree::Rootfs(union.clone());
         let Ok(selection) = select(copy, &tree) else { return Ok([0; 32]) };
         let digests = self.file_digests(&union, &selection)?;
@@ -166,7 +166,7 @@ impl Steps {
                 Some(index) => Arc::clone(index),
                 None => {
                     let layer = &union.layers()[found.layer];
-                    let index = self.store.layers().hashed_index(layer).map_err(|e| StepProblem::from_error(&e))?;
+                    let index = self.store.layers().hashed_index(layer)?;
                     indexes.insert(found.layer, Arc::clone(&index));
                     index
                 }

@@ -13,11 +13,12 @@ use kiln_solver::Product;
 use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 
 use super::cache_mount::HeldCache;
-use super::file::{root_metadata, step_problem};
+use super::file::root_metadata;
 use super::identify::{known_digest, whole};
 use super::secret::{secret_variable, set_variables};
+use super::ssh::socket_variable;
 use super::{Cancelled, Made, Steps};
-use crate::error::StepProblem;
+use crate::error::{Entitlement, StepProblem};
 use crate::tree::Node;
 
 /// What a step needs around its process while it runs.
@@ -26,7 +27,7 @@ struct Surroundings {
     caches: Vec<HeldCache>,
     /// Digests of what was mounted from contexts.
     contexts: Vec<[u8; 32]>,
-    /// Variables that hold secrets, as `NAME=VALUE`.
+    /// Variables that hold secrets or name sockets, as `NAME=VALUE`.
     variables: Vec<String>,
 }
 
@@ -43,23 +44,22 @@ impl Steps {
         self.check_allowed(op)?;
         let cancelled = || cancellation.is_cancelled();
         let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
-        let base = Union::new(base_layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let base = Union::new(base_layers.to_vec())?;
         let surroundings = self.surroundings(op, inputs, &cancelled)?;
         let contexts = surroundings.contexts.clone();
-        let staged = self.store.layers().stage(&root_metadata(&base)).map_err(|e| StepProblem::from_error(&e))?;
+        let staged = self.store.layers().stage(&root_metadata(&base))?;
         self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
-        let layer = staged.commit_upper(&base).map_err(|error| StepProblem::from_error(&error))?;
+        let layer = staged.commit_upper(&base)?;
         let layer = self.interned(id, layer)?;
         let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
         self.record(id, inputs, contexts, made, &[])
     }
 
     fn check_allowed(&self, op: &ExecOp) -> Result<(), StepProblem> {
-        let refuse =
-            |what: &str| Err(StepProblem::Other(format!("{what} is not allowed: give --allow {what} to permit it")));
+        let refuse = |entitlement| Err(StepProblem::NotAllowed(entitlement));
         match (op.network, op.security) {
-            (NetworkMode::Host, _) if !self.allow.host_network => refuse("network.host"),
-            (_, SecurityMode::Insecure) if !self.allow.insecure => refuse("security.insecure"),
+            (NetworkMode::Host, _) if !self.allow.host_network => refuse(Entitlement::HostNetwork),
+            (_, SecurityMode::Insecure) if !self.allow.insecure => refuse(Entitlement::Insecure),
             _ if !op.devices.is_empty() => Err(StepProblem::Unsupported("RUN --device".into())),
             _ => Ok(()),
         }
@@ -82,7 +82,7 @@ impl Steps {
         execution.cancellation = cancellation.clone();
         let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
         let held: Result<Vec<_>, _> = held.map(LockGuard::duplicate).collect();
-        execution.held_locks = held.map_err(|error| StepProblem::from_error(&error))?;
+        execution.held_locks = held?;
         self.note_tier();
         let mut output = self.step_output(id)?;
         let finished = self.sandbox.run(execution, &mut |stream, bytes| output.write(stream, bytes));
@@ -92,19 +92,14 @@ impl Steps {
                 exit_problem(op, finished.status, finished.out_of_memory)
             }
             Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
-            Err(error) => Err(start_problem(op, &error)),
+            Err(error) => Err(start_problem(op, error)),
         }
     }
 
     fn execution(&self, op: &ExecOp, base: &Union, staged: &StagedLayer) -> Result<Execution, StepProblem> {
         let upper = Upper { fs: staged.fs_path().to_owned(), work: staged.work_path().to_owned(), volatile: true };
         let env = op.env.iter().chain(&op.proxy_env).cloned().collect();
-        let process = Process::new(
-            op.args.clone(),
-            env,
-            &op.cwd,
-            self.sandbox.identity(&op.user, base).map_err(|error| StepProblem::from_error(&error))?,
-        );
+        let process = Process::new(op.args.clone(), env, &op.cwd, self.sandbox.identity(&op.user, base)?);
         let mut execution = Execution::build_step(base.layers().to_vec(), upper, process);
         if let Some(hostname) = &op.hostname {
             execution.hostname.clone_from(hostname);
@@ -151,7 +146,10 @@ impl Steps {
                     }
                     Source::Content { bytes: value, mode: secret.mode, uid: secret.uid, gid: secret.gid }
                 }
-                MountKind::Ssh(_) => return Err(StepProblem::Unsupported("RUN --mount=type=ssh".into())),
+                MountKind::Ssh(ssh) => match self.ssh_socket(ssh)? {
+                    Some(source) => source,
+                    None => continue,
+                },
             };
             mounts.push(kiln_sandbox::Mount {
                 target: PathBuf::from(&mount.target),
@@ -159,6 +157,7 @@ impl Steps {
                 read_only: read_only(mount),
             });
         }
+        variables.extend(socket_variable(op));
         mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
         Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts, variables })
     }
@@ -204,7 +203,7 @@ impl Steps {
         };
         let known = |node: &Node| known_digest(open, node);
         let copy = whole(bind.from, &bind.source);
-        let copied = self.copy_selection(open.tree(), copy, &known, cancelled).map_err(step_problem)?;
+        let copied = self.copy_selection(open.tree(), copy, &known, cancelled)?;
         contexts.push(copied.digest()?);
         let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
         let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
@@ -263,13 +262,13 @@ fn exit_problem(op: &ExecOp, status: Status, out_of_memory: bool) -> Result<(), 
     Err(StepProblem::Exit { command: op.args.join(" "), code, note })
 }
 
-fn start_problem(op: &ExecOp, error: &kiln_sandbox::Error) -> StepProblem {
+fn start_problem(op: &ExecOp, error: kiln_sandbox::Error) -> StepProblem {
     match error {
         kiln_sandbox::Error::Start(start) => {
-            let note = Some(crate::error::chain(start));
+            let note = Some(crate::error::chain(&start));
             StepProblem::Exit { command: op.args.join(" "), code: i32::from(start.exit_code()), note }
         }
-        other => StepProblem::from_error(other),
+        other => StepProblem::from(other),
     }
 }
 

@@ -42,12 +42,12 @@ impl Steps {
         cancelled: Cancelled<'_>,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let base_layers = op.base.map_or(&[][..], |base| inputs[base.0 as usize].layers());
-        let base = Union::new(base_layers.to_vec()).map_err(|e| StepProblem::from_error(&e))?;
+        let base = Union::new(base_layers.to_vec())?;
         let copies = self.copies(id, op, inputs)?;
         let previous = self.previous_layer(id)?;
         let known = |node: &Node| self.known_in_contexts(inputs, node);
         let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
-        let (layer, landed) = self.write_layer(&job).map_err(step_problem)?;
+        let (layer, landed) = self.write_layer(&job)?;
         self.remember(inputs, &landed);
         let contexts = context_digests(&copies, &landed)?;
         let layer = self.interned(id, layer)?;
@@ -92,8 +92,8 @@ impl Steps {
                 copies.extend(from_contexts.next().cloned());
                 continue;
             }
-            let tree = inputs[copy.from.0 as usize].tree().map_err(|error| StepProblem::from_error(&error))?;
-            let selection = select(copy, &tree).map_err(step_problem)?;
+            let tree = inputs[copy.from.0 as usize].tree()?;
+            let selection = select(copy, &tree)?;
             copies.push(Arc::new((tree, selection)));
         }
         Ok(copies)
@@ -102,14 +102,13 @@ impl Steps {
     /// The top layer of the latest run of this step, whose files may be linked where nothing changed.
     fn previous_layer(&self, id: VertexId) -> Result<Option<Layer>, StepProblem> {
         let instruction = &self.vertex(id).meta.instruction;
-        let earlier =
-            self.store.records().lineage(&self.lineage_of(id), 16).map_err(|e| StepProblem::from_error(&e))?;
+        let earlier = self.store.records().lineage(&self.lineage_of(id), 16)?;
         let same = |record: &&kiln_store::Record| {
             record.inputs.iter().any(|input| input.name == super::inputs::INSTRUCTION && input.value == *instruction)
         };
         let Some(record) = earlier.iter().find(same) else { return Ok(None) };
         let Some(layer) = record.layers.last() else { return Ok(None) };
-        self.store.layers().get(*layer).map_err(|error| StepProblem::from_error(&error))
+        self.store.layers().get(*layer).map_err(StepProblem::from)
     }
 
     fn known_in_contexts(&self, inputs: &[Made], node: &Node) -> Option<FileDigest> {
@@ -132,20 +131,11 @@ impl Steps {
     /// Makes a new layer known by its content if an earlier run of the operation could have made the same.
     pub(super) fn interned(&self, id: VertexId, layer: Layer) -> Result<Layer, StepProblem> {
         let op = crate::key::op_key(self.definition.op_digest(id));
-        let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
-        if !self.store.records().has_op(&op).map_err(problem)? {
+        if !self.store.records().has_op(&op)? {
             return Ok(layer);
         }
-        self.store.layers().content_id(&layer).map_err(problem)?;
-        self.store.layers().intern(layer).map_err(problem)
-    }
-}
-
-/// A file operation's failure in a user's words.
-pub(super) fn step_problem(error: FileError) -> StepProblem {
-    match error {
-        FileError::Cancelled => StepProblem::Cancelled,
-        other => StepProblem::from_error(&other),
+        self.store.layers().content_id(&layer)?;
+        self.store.layers().intern(layer).map_err(StepProblem::from)
     }
 }
 

@@ -148,7 +148,7 @@ impl Steps {
     ) -> Result<Option<Arc<(Tree, Selection)>>, StepProblem> {
         let Some(open) = self.input_context(self.vertex(id).inputs[input as usize].vertex)? else { return Ok(None) };
         let tree = open.tree();
-        let selection = select(copy, &tree).map_err(|error| StepProblem::from_error(&error))?;
+        let selection = select(copy, &tree)?;
         Ok(Some(Arc::new((tree, selection))))
     }
 
@@ -172,7 +172,7 @@ impl Steps {
     /// Whether a record could match a step, so that hashing what it copies may save the copy.
     fn is_worth_reading(&self, id: VertexId) -> Result<bool, StepProblem> {
         let op = op_key(self.definition.op_digest(id));
-        let known = self.store.records().has_op(&op).map_err(|error| StepProblem::from_error(&error))?;
+        let known = self.store.records().has_op(&op)?;
         Ok(known && !self.vertex(id).meta.ignore_cache)
     }
 
@@ -188,7 +188,7 @@ impl Steps {
             .par_iter()
             .map(|node| {
                 let digest = open.digests.hash(&*open.context, &node.path);
-                Ok((&*node.path, digest.map_err(|error| StepProblem::from_error(&error))?))
+                Ok((&*node.path, digest?))
             })
             .collect();
         let fresh = fresh?;

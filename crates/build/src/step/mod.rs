@@ -12,6 +12,7 @@ mod inputs;
 mod record;
 mod rootfs;
 mod secret;
+mod ssh;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,10 +102,10 @@ impl Steps {
         if let Some(context) = contexts.get(name) {
             return Ok(Arc::clone(context));
         }
-        let found = self.client.context(name).map_err(|error| StepProblem::from_error(&error))?;
+        let found = self.client.context(name)?;
         let context = found.ok_or_else(|| StepProblem::Other(format!("there is no build context {name:?}")))?;
         let digests = ContextDigests::open(&self.store, &*context);
-        let snapshot = context.snapshot().map_err(|error| StepProblem::from_error(&error))?;
+        let snapshot = context.snapshot()?;
         let open = Arc::new(OpenContext { context, snapshot, digests });
         contexts.insert(name.to_owned(), Arc::clone(&open));
         Ok(open)
@@ -181,7 +182,7 @@ impl Steps {
     fn image_layers(&self, image: &ImageSource) -> Result<Option<Made>, StepProblem> {
         let mut layers = Vec::with_capacity(image.diff_ids.len());
         for diff_id in &image.diff_ids {
-            match self.store.layers().by_diff_id(diff_id).map_err(|error| StepProblem::from_error(&error))? {
+            match self.store.layers().by_diff_id(diff_id)? {
                 Some(layer) => layers.push(layer),
                 None => return Ok(None),
             }
@@ -193,12 +194,12 @@ impl Steps {
     pub(crate) async fn pull_layers(&self, image: &ImageSource, task: &Task) -> Result<Vec<Layer>, StepProblem> {
         let manifest = image.manifest.as_ref().map(ToString::to_string);
         let found = manifest.map(|manifest| self.store.images().resolve(&manifest)).transpose();
-        let known = found.map_err(|error| StepProblem::from_error(&error))?.flatten();
+        let known = found?.flatten();
         let gone =
             || StepProblem::Other(format!("layers of {} are gone; pull or load it again", image.reference.familiar()));
         let known = known.ok_or_else(gone)?;
         let pulled = pull::layers(&self.store, &self.registry, &image.reference, &known, task).await;
-        pulled.map_err(|error| StepProblem::from_error(&error))
+        pulled.map_err(StepProblem::from)
     }
 
     /// Stacks or splits root file systems: nothing runs and nothing is recorded.
@@ -246,7 +247,7 @@ impl Steps {
     /// Opens the log of a step.
     pub(crate) fn step_output(&self, id: VertexId) -> Result<StepOutput, StepProblem> {
         let log = self.store.logs().create(&self.build_id, &self.vertex(id).meta.name);
-        let log = log.map_err(|error| StepProblem::from_error(&error))?;
+        let log = log?;
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, log.path().to_owned());
         Ok(StepOutput { task: self.task(id), log })
     }

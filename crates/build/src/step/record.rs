@@ -42,7 +42,7 @@ impl Steps {
         if let Some(made) = self.immediate(id)? {
             return Ok(Some(made));
         }
-        let found = self.store.records().find(recipe).map_err(|error| StepProblem::from_error(&error))?;
+        let found = self.store.records().find(recipe)?;
         found.map_or(Ok(None), |record| self.made_by(&record))
     }
 
@@ -50,7 +50,7 @@ impl Steps {
     pub(super) fn made_by(&self, record: &Record) -> Result<Option<Made>, StepProblem> {
         let mut layers = Vec::with_capacity(record.layers.len());
         for id in &record.layers {
-            match self.store.layers().get(*id).map_err(|error| StepProblem::from_error(&error))? {
+            match self.store.layers().get(*id)? {
                 Some(layer) => layers.push(layer),
                 None => return Ok(None),
             }
@@ -78,7 +78,7 @@ impl Steps {
             made_at: made.made_at().iter().map(|at| at.map(|at| (at.seconds, at.nanoseconds))).collect(),
         };
         self.explain(id, &named, &effects.place)?;
-        let effects = serde_json::to_string(&effects).map_err(|error| StepProblem::from_error(&error))?;
+        let effects = serde_json::to_string(&effects)?;
         let record = NewRecord {
             op: op_key(self.definition.op_digest(id)),
             lineage: self.lineage_of(id),
@@ -86,10 +86,9 @@ impl Steps {
             inputs: named,
             effects,
         };
-        let problem = |error: kiln_store::Error| StepProblem::from_error(&error);
-        let known = self.store.records().find(&recipe).map_err(problem)?;
+        let known = self.store.records().find(&recipe)?;
         let anew = known.is_none_or(|known| known.layers != record.layers);
-        self.store.records().insert(&record, &[recipe]).map_err(problem)?;
+        self.store.records().insert(&record, &[recipe])?;
         Ok(Product { recipe, output: Made::Rootfs(Arc::new(made)), anew })
     }
 
@@ -99,8 +98,7 @@ impl Steps {
             Explanation::CacheRefused
         } else {
             let lineage = self.lineage_of(id);
-            let earlier =
-                self.store.records().lineage(&lineage, EARLIER_RUNS).map_err(|e| StepProblem::from_error(&e))?;
+            let earlier = self.store.records().lineage(&lineage, EARLIER_RUNS)?;
             let run = |record: Record| EarlierRun {
                 place: Effects::parse(&record.effects).map(|effects| effects.place).unwrap_or_default(),
                 inputs: record.inputs,

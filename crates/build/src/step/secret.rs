@@ -10,9 +10,9 @@ use crate::error::StepProblem;
 impl Steps {
     /// The value of a secret; `None` if the caller has none and the step can do without.
     pub(super) fn secret_value(&self, secret: &SecretMount) -> Result<Option<Secret>, StepProblem> {
-        let found = self.client.secret(&secret.id).map_err(|error| StepProblem::from_error(&error))?;
+        let found = self.client.secret(&secret.id)?;
         if found.is_none() && secret.required {
-            return Err(StepProblem::Other(format!("secret {}: not found", secret.id)));
+            return Err(StepProblem::MissingSecret(secret.id.clone()));
         }
         Ok(found)
     }

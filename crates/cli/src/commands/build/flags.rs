@@ -96,8 +96,8 @@ pub(crate) struct BuildArguments {
     /// A secret for RUN --mount=type=secret, id=ID[,src=FILE|,env=VARIABLE]
     #[arg(long = "secret", value_name = "SPEC")]
     pub(crate) secrets: Vec<String>,
-    /// An SSH agent for RUN --mount=type=ssh (not supported yet)
-    #[arg(long = "ssh", value_name = "SPEC", hide = true)]
+    /// An SSH agent or keys for RUN --mount=type=ssh, ID[=SOCKET|KEY[,KEY]]
+    #[arg(long = "ssh", value_name = "SPEC")]
     pub(crate) ssh: Vec<String>,
 }
 
@@ -105,7 +105,6 @@ type Resolved = (Request, BTreeMap<String, LocalDirectory>);
 
 /// What the flags mean; nothing is looked up that the command line does not name.
 pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
-    refuse_unsupported(arguments)?;
     let main = client::main_context(&arguments.context, arguments.file.as_deref())?;
     let named = arguments.build_contexts.iter().map(|text| named_context(text)).collect::<Result<Vec<_>, _>>()?;
     let local: Vec<(String, PathBuf)> = named
@@ -141,10 +140,6 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
         jobs: arguments.jobs,
     };
     Ok((request, directories))
-}
-
-fn refuse_unsupported(arguments: &BuildArguments) -> Result<(), Failure> {
-    if arguments.ssh.is_empty() { Ok(()) } else { Err(Failure::new("ERROR: --ssh is not supported yet")) }
 }
 
 enum Named {

@@ -3,6 +3,7 @@
 mod flags;
 mod report;
 mod secrets;
+mod ssh;
 
 pub(crate) use flags::BuildArguments;
 
@@ -20,8 +21,9 @@ use crate::failure::{self, Failure};
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
     let (request, directories) = flags::resolve(arguments)?;
     let secrets = flags::parse_all(&arguments.secrets, "--secret", secrets::source)?.into_iter().collect();
+    let ssh_agents = flags::parse_all(&arguments.ssh, "--ssh", ssh::agent)?.into_iter().collect();
     let host = caller.host()?;
-    let client = Arc::new(LocalClient::new(directories).with_secrets(secrets));
+    let client = Arc::new(LocalClient::new(directories).with_secrets(secrets).with_ssh_agents(ssh_agents));
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
     let display = Display::new(if arguments.quiet { Progress::Quiet } else { arguments.progress });
     let settling = host.store.settle();
