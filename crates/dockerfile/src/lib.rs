@@ -31,6 +31,7 @@ mod instruction;
 mod interpret;
 mod lower;
 mod mount;
+mod names;
 mod options;
 mod path;
 mod plan;
@@ -53,4 +54,5 @@ pub use options::{Base, BaseName, Bases, NamedContext, NoCache, PlanOptions, Res
 pub use plan::{Lowered, Plan};
 pub use reader::Warning;
 pub use render::{Emphasis, render_error, render_span};
+pub use source_kind::{GitUrl, without_credentials};
 pub use span::{Focus, Span};

@@ -50,7 +50,7 @@ impl Plan {
     /// # Errors
     /// A base name that is no image reference, a stage used before it is defined, a malformed trigger.
     pub fn missing_bases(&self, known: &Bases) -> Result<Vec<Base>, Error> {
-        let needs = self.stages.needs(&self.dockerfile, &self.options, known)?;
+        let needs = self.stages.needs(&self.dockerfile, known)?;
         Ok(needs.bases.into_iter().filter(|base| !known.contains_key(base)).collect())
     }
 

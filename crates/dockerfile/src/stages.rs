@@ -2,30 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use kiln_oci::{Platform, Reference};
+use kiln_oci::Platform;
 
 use crate::dockerfile::{Dockerfile, Stage, parse_trigger};
 use crate::environment::Environment;
 use crate::error::{Error, LowerProblem, suggestion};
 use crate::instruction::{Instruction, Located};
-use crate::options::{Base, BaseName, Bases, NamedContext, PlanOptions};
+use crate::names::{Names, Origin};
+use crate::options::{Base, Bases, PlanOptions};
 use crate::shell::{Options, Shell, ShellError};
 use crate::span::Span;
-
-/// What a stage is built on, or where files are copied from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Nothing.
-    Scratch,
-    /// An earlier stage, by index.
-    Stage(usize),
-    /// A build context of that name.
-    Context(String),
-    /// An image.
-    Image(BaseName),
-    /// Something that is no image reference: an error once it is needed.
-    Invalid { name: String, reason: String },
-}
 
 /// A stage whose FROM is understood.
 #[derive(Clone, Debug)]
@@ -33,14 +19,15 @@ pub(crate) struct PlannedStage {
     pub(crate) origin: Origin,
     /// Of the `--platform` flag or the build's target; a stage on a stage has that one's.
     pub(crate) platform: Platform,
-    /// What displays call it.
-    pub(crate) label: String,
+    /// Which of its instructions are ONBUILD.
+    onbuild: Vec<usize>,
 }
 
 /// All stages, and the target's index.
 #[derive(Clone, Debug)]
 pub(crate) struct Stages {
     pub(crate) planned: Vec<PlannedStage>,
+    pub(crate) names: Names,
     pub(crate) globals: Environment,
     pub(crate) target: usize,
 }
@@ -55,13 +42,14 @@ pub(crate) struct Needs {
 impl Stages {
     pub(crate) fn new(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<Stages, Error> {
         let last = dockerfile.stages.len().checked_sub(1).ok_or(Error::new(LowerProblem::NoStages, None))?;
+        let names = Names::new(dockerfile, &options.named_contexts);
         let target = match options.target.as_deref() {
             None | Some("") => last,
-            Some(name) => find_target(dockerfile, name)?,
+            Some(name) => names.last_stage(name).ok_or_else(|| unknown_target(dockerfile, name))?,
         };
         let mut globals = platform_variables(dockerfile, options, target);
-        add_global_arguments(dockerfile, options, &mut globals)?;
-        let mut stages = Stages { planned: Vec::new(), globals, target };
+        add_global_arguments(dockerfile, &options.build_args, &mut globals)?;
+        let mut stages = Stages { planned: Vec::new(), names, globals, target };
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let planned = stages.plan(dockerfile, options, index, stage)?;
             stages.planned.push(planned);
@@ -97,16 +85,18 @@ impl Stages {
             }
             None => options.target_platform.clone(),
         };
-        let origin = origin(dockerfile, options, index, &name, Lookup::From);
+        let origin = self.names.based_on(index, &name);
         let platform = match origin {
             Origin::Stage(base) => self.planned[base].platform.clone(),
             _ => platform,
         };
-        Ok(PlannedStage { origin, platform, label: stage_label(dockerfile, index) })
+        let instructions = stage.instructions.iter().enumerate();
+        let onbuild = instructions.filter(|(_, located)| matches!(located.instruction, Instruction::Onbuild(_)));
+        Ok(PlannedStage { origin, platform, onbuild: onbuild.map(|(place, _)| place).collect() })
     }
 
     /// What the target needs, as far as the known bases tell: their ONBUILD triggers may need more.
-    pub(crate) fn needs(&self, dockerfile: &Dockerfile, options: &PlanOptions, known: &Bases) -> Result<Needs, Error> {
+    pub(crate) fn needs(&self, dockerfile: &Dockerfile, known: &Bases) -> Result<Needs, Error> {
         let mut needs = Needs { stages: vec![false; self.planned.len()], bases: Vec::new() };
         needs.stages[self.target] = true;
         // What a stage needs stands before it.
@@ -121,7 +111,7 @@ impl Stages {
             let own = dockerfile.stages[index].instructions.iter();
             for located in triggers.iter().chain(own) {
                 for name in origins_named(&located.instruction) {
-                    let from = copied_from(dockerfile, options, index, name, &located.span)?;
+                    let from = self.names.copied_from(index, name, &located.span)?;
                     needs.add(&from, &planned.platform, &located.span)?;
                 }
             }
@@ -136,8 +126,9 @@ impl Stages {
         let planned = &self.planned[index];
         let expressions: Vec<&str> = match &planned.origin {
             Origin::Stage(base) => {
-                let instructions = dockerfile.stages[*base].instructions.iter();
-                let triggers = instructions.filter_map(|located| match &located.instruction {
+                let instructions = &dockerfile.stages[*base].instructions;
+                let onbuild = self.planned[*base].onbuild.iter().filter_map(|place| instructions.get(*place));
+                let triggers = onbuild.filter_map(|located| match &located.instruction {
                     Instruction::Onbuild(expression) => Some(expression.as_str()),
                     _ => None,
                 });
@@ -174,26 +165,13 @@ impl Needs {
     }
 }
 
-fn stage_label(dockerfile: &Dockerfile, index: usize) -> String {
-    match &dockerfile.stages[index].name {
-        Some(name) => name.clone(),
-        None if dockerfile.stages.len() == 1 => String::new(),
-        None => format!("stage-{index}"),
-    }
-}
-
-fn find_target(dockerfile: &Dockerfile, name: &str) -> Result<usize, Error> {
-    let lower = name.to_lowercase();
-    let named = |stage: &Stage| stage.name.as_ref() == Some(&lower);
-    dockerfile.stages.iter().rposition(named).ok_or_else(|| {
-        let names = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
-        let meant = suggestion(name, names);
-        Error::new(LowerProblem::UnknownTarget(name.to_owned()), None).suggest(meant)
-    })
+fn unknown_target(dockerfile: &Dockerfile, name: &str) -> Error {
+    let names = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
+    Error::new(LowerProblem::UnknownTarget(name.to_owned()), None).suggest(suggestion(name, names))
 }
 
 /// `TARGETPLATFORM` and its kin; build arguments of these names win.
-fn platform_variables(dockerfile: &Dockerfile, options: &PlanOptions, target: usize) -> Environment {
+pub(crate) fn platform_variables(dockerfile: &Dockerfile, options: &PlanOptions, target: usize) -> Environment {
     let stage = match &options.target {
         Some(_) => dockerfile.stages[target].name.clone(),
         None => None,
@@ -213,15 +191,16 @@ fn platform_variables(dockerfile: &Dockerfile, options: &PlanOptions, target: us
     variables
 }
 
-fn add_global_arguments(
+/// What the ARGs before the first FROM add, with these build arguments.
+pub(crate) fn add_global_arguments(
     dockerfile: &Dockerfile,
-    options: &PlanOptions,
+    build_args: &BTreeMap<String, String>,
     globals: &mut Environment,
 ) -> Result<(), Error> {
     let shell = Shell::new(dockerfile.directives.escape, Options::default());
     for instruction in &dockerfile.global_arguments {
         for argument in &instruction.arguments {
-            let value = match (options.build_args.get(&argument.name), &argument.default) {
+            let value = match (build_args.get(&argument.name), &argument.default) {
                 (Some(given), _) => given.clone(),
                 (None, Some(default)) => {
                     let located = |problem: ShellError| Error::new(problem, Some(instruction.span.clone()));
@@ -235,79 +214,8 @@ fn add_global_arguments(
     Ok(())
 }
 
-/// Who asks what a name means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lookup {
-    /// FROM: upper-case letters are those of an image reference, which may have none.
-    From,
-    /// `--from`: names of stages in any case.
-    Copy,
-}
-
-/// What a name means in the stage with this index.
-fn origin(dockerfile: &Dockerfile, options: &PlanOptions, index: usize, name: &str, lookup: Lookup) -> Origin {
-    if let Some((context, kind)) = named_context(&options.named_contexts, name) {
-        return match kind {
-            NamedContext::Files => Origin::Context(context.clone()),
-            NamedContext::Image => Origin::Image(BaseName::NamedContext(context.clone())),
-        };
-    }
-    let wanted = if lookup == Lookup::Copy { name.to_lowercase() } else { name.to_owned() };
-    let named = |stage: &Stage| stage.name.as_ref() == Some(&wanted);
-    if let Some(stage) = dockerfile.stages[..index].iter().rposition(named) {
-        return Origin::Stage(stage);
-    }
-    if name == "scratch" {
-        return Origin::Scratch;
-    }
-    match name.parse::<Reference>() {
-        Ok(reference) => Origin::Image(BaseName::Image(reference.with_default_tag())),
-        Err(error) => Origin::Invalid { name: name.to_owned(), reason: error.to_string() },
-    }
-}
-
-fn named_context<'a>(
-    contexts: &'a BTreeMap<String, NamedContext>,
-    name: &str,
-) -> Option<(&'a String, &'a NamedContext)> {
-    let familiar = |name: &str| name.parse::<Reference>().ok().map(|reference| reference.with_default_tag());
-    contexts.get_key_value(name).or_else(|| {
-        let wanted = familiar(name)?;
-        contexts.iter().find(|(context, _)| familiar(context).as_ref() == Some(&wanted))
-    })
-}
-
-/// What `COPY --from=name` or `RUN --mount=from=name` means in the stage with this index.
-pub(crate) fn copied_from(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
-    index: usize,
-    name: &str,
-    span: &Span,
-) -> Result<Origin, Error> {
-    let fail = |problem: LowerProblem| Error::new(problem, Some(span.clone()));
-    if let Ok(number) = name.parse::<usize>() {
-        if number >= dockerfile.stages.len() {
-            return Err(fail(LowerProblem::StageIndex(number)));
-        }
-        if number >= index {
-            return Err(fail(LowerProblem::LaterStage(name.to_owned(), stage_label(dockerfile, index))));
-        }
-        return Ok(Origin::Stage(number));
-    }
-    let origin = origin(dockerfile, options, index, name, Lookup::Copy);
-    if matches!(origin, Origin::Stage(_) | Origin::Context(_) | Origin::Image(BaseName::NamedContext(_))) {
-        return Ok(origin);
-    }
-    let lower = name.to_lowercase();
-    if dockerfile.stages[index..].iter().any(|stage| stage.name.as_ref() == Some(&lower)) {
-        return Err(fail(LowerProblem::LaterStage(name.to_owned(), stage_label(dockerfile, index))));
-    }
-    Ok(origin)
-}
-
 /// The `from` names of an instruction.
-fn origins_named(instruction: &Instruction) -> Vec<&str> {
+pub(crate) fn origins_named(instruction: &Instruction) -> Vec<&str> {
     match instruction {
         Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
         Instruction::Run(run) => {

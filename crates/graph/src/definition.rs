@@ -1,11 +1,12 @@
 //! Vertices and how they hang together.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use kiln_oci::Platform;
 use serde::Serialize;
 
-use crate::{ExecOp, FileOp, SourceOp};
+use crate::{ExecOp, FileOp, SourceOp, Variables};
 
 /// Names a vertex within one definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -69,8 +70,8 @@ pub struct Meta {
     pub span: Option<SourceSpan>,
     /// Never take the result from the cache.
     pub ignore_cache: bool,
-    /// ARG and ENV values in force, by name and in order, for explanations.
-    pub variables: Vec<(String, String)>,
+    /// ARG and ENV values in force, for explanations.
+    pub variables: Variables,
 }
 
 /// An operation and what it works on.
@@ -100,9 +101,9 @@ impl Vertex {
     /// # Errors
     /// [`DefinitionError::Encoding`], which no valid operation causes.
     pub fn op_digest(&self) -> Result<OpDigest, DefinitionError> {
-        let mut hasher = blake3::Hasher::new_derive_key("kiln op 1");
-        serde_json::to_writer(&mut hasher, &(&self.op, &self.platform)).map_err(DefinitionError::Encoding)?;
-        Ok(OpDigest(*hasher.finalize().as_bytes()))
+        // In one piece: the many small writes of the encoder would cost more than the hash.
+        let text = serde_json::to_vec(&(&self.op, &self.platform)).map_err(DefinitionError::Encoding)?;
+        Ok(OpDigest(blake3::derive_key("kiln op 1", &text)))
     }
 }
 
@@ -138,6 +139,7 @@ pub struct Definition {
     vertices: Vec<Vertex>,
     op_digests: Vec<OpDigest>,
     digests: Vec<VertexDigest>,
+    places: HashMap<VertexDigest, VertexId>,
 }
 
 impl Definition {
@@ -154,13 +156,15 @@ impl Definition {
         self.check_inputs(&vertex)?;
         let op_digest = vertex.op_digest()?;
         let digest = self.digest_of(op_digest, &vertex.inputs);
-        if let Some(place) = self.digests.iter().position(|known| *known == digest) {
-            return Ok(VertexId(place as u32));
+        if let Some(known) = self.places.get(&digest) {
+            return Ok(*known);
         }
+        let id = VertexId(self.vertices.len() as u32);
         self.vertices.push(vertex);
         self.op_digests.push(op_digest);
         self.digests.push(digest);
-        Ok(VertexId(self.vertices.len() as u32 - 1))
+        self.places.insert(digest, id);
+        Ok(id)
     }
 
     fn check_inputs(&self, vertex: &Vertex) -> Result<(), DefinitionError> {

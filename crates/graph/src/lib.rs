@@ -3,11 +3,14 @@
 //! A definition says what is to be made, never how: this crate knows neither Dockerfiles nor layers, files
 //! or containers. Its meaning is that of BuildKit's LLB; its types are closed enums.
 
+mod chain;
 mod definition;
 mod exec;
 mod file;
 mod source;
+mod variables;
 
+pub use chain::Chain;
 pub use definition::{
     Definition, DefinitionError, Edge, InputIndex, Meta, Op, OpDigest, SourceSpan, Vertex, VertexDigest, VertexId,
 };
@@ -17,3 +20,4 @@ pub use exec::{
 };
 pub use file::{Chmod, Copy, FileAction, FileOp, MakeDirectory, Unpack, WriteFile};
 pub use source::{ContextSource, GitSource, HttpSource, ImageSource, SourceOp};
+pub use variables::Variables;

@@ -1,9 +1,14 @@
 //! The texts of an image's history.
 
+use std::collections::HashMap;
+
+use kiln_graph::Chain;
 use kiln_oci::{HealthCheck, HistoryEntry};
 
 use crate::environment::Environment;
 use crate::shell::Variables;
+
+use super::state::Declared;
 
 /// Who made the entry; other tools show it, and some look for it.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -13,20 +18,22 @@ pub(super) fn entry(text: String, empty_layer: bool) -> HistoryEntry {
 }
 
 /// RUN with the ARGs in force, each once, with the values that the step sees.
-pub(super) fn run(args: &[String], arguments: &[(String, Option<String>)], environment: &Environment) -> String {
-    let mut listed: Vec<(&str, String)> = Vec::new();
-    for (name, declared) in arguments {
+pub(super) fn run(args: &[String], arguments: &Chain<Declared>, environment: &Environment) -> String {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut listed: Vec<String> = Vec::new();
+    for Declared { name, value: declared } in arguments.oldest_first() {
         let value = environment.value(name).or(declared.as_deref()).unwrap_or_default();
         let text = format!("{name}={value}");
-        match listed.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = text,
-            None => listed.push((name, text)),
+        let place = *places.entry(name).or_insert(listed.len());
+        match listed.get_mut(place) {
+            Some(known) => *known = text,
+            None => listed.push(text),
         }
     }
     let mut words = vec!["RUN".to_owned()];
     if !listed.is_empty() {
         words.push(format!("|{}", listed.len()));
-        words.extend(listed.into_iter().map(|(_, text)| text));
+        words.append(&mut listed);
     }
     words.extend_from_slice(args);
     words.join(" ") + " # buildkit"

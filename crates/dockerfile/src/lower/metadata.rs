@@ -24,8 +24,9 @@ impl Lowering<'_> {
             Instruction::Expose(ports) => self.expose(state, place, ports)?,
             Instruction::Volume(paths) => self.volume(state, place, paths)?,
             Instruction::User(user) => {
-                state.container.user = self.word(state, place, user)?;
-                state.note(format!("USER {}", state.container.user));
+                let user = self.word(state, place, user)?;
+                state.note(format!("USER {user}"));
+                state.container_mut().user = user;
             }
             Instruction::StopSignal(name) => {
                 let name = self.word(state, place, name)?;
@@ -33,23 +34,23 @@ impl Lowering<'_> {
                     return Err(Error::new(LowerProblem::Signal(name), Some(place.span.clone())));
                 }
                 state.note(format!("STOPSIGNAL {name}"));
-                state.container.stop_signal = name;
+                state.container_mut().stop_signal = name;
             }
             Instruction::Cmd(line) => cmd(state, line),
             Instruction::Entrypoint(line) => entrypoint(state, line),
             Instruction::Shell(words) => {
-                state.container.shell = words.clone();
+                state.container_mut().shell = words.clone();
                 state.note(format!("SHELL {}", history::plain(words)));
             }
             Instruction::Healthcheck(check) => {
-                state.container.healthcheck = Some(check.clone());
+                state.container_mut().healthcheck = Some(check.clone());
                 state.note(history::health(check));
             }
             Instruction::Maintainer(name) => {
-                state.image.author = Some(name.clone());
+                state.set_author(name);
                 state.note(format!("MAINTAINER {name}"));
             }
-            Instruction::Onbuild(expression) => state.container.on_build.push(expression.clone()),
+            Instruction::Onbuild(expression) => state.container_mut().on_build.push(expression.clone()),
             Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
         }
         Ok(())
@@ -67,11 +68,10 @@ impl Lowering<'_> {
             text.push(' ');
             text.push_str(&argument.name);
             if let Some(value) = &value {
-                state.environment.set(&argument.name, value);
                 text.push('=');
                 text.push_str(value);
             }
-            state.arguments.push((argument.name.clone(), value));
+            state.declare(&argument.name, value);
         }
         state.note(text);
         Ok(())
@@ -87,8 +87,7 @@ impl Lowering<'_> {
         let mut text = "ENV".to_owned();
         for (name, value) in self.pairs(state, place, pairs)? {
             text.push_str(&format!(" {name}={value}"));
-            state.environment.set(&name, &value);
-            state.set_image_variable(&name, &value);
+            state.set_variable(&name, &value);
         }
         state.note(text);
         Ok(())
@@ -98,7 +97,7 @@ impl Lowering<'_> {
         let mut text = "LABEL".to_owned();
         for (name, value) in self.pairs(state, place, pairs)? {
             text.push_str(&format!(" {name}={value}"));
-            state.container.labels.insert(name, value);
+            state.container_mut().labels.insert(name, value);
         }
         state.note(text);
         Ok(())
@@ -116,7 +115,7 @@ impl Lowering<'_> {
         exposed.sort();
         exposed.dedup();
         state.note(format!("EXPOSE {}", history::plain(&exposed)));
-        state.container.exposed_ports.extend(exposed.into_iter().map(|port| (port, Default::default())));
+        state.container_mut().exposed_ports.extend(exposed.into_iter().map(|port| (port, Default::default())));
         Ok(())
     }
 
@@ -127,7 +126,7 @@ impl Lowering<'_> {
             return Err(Error::new(problem, Some(place.span.clone())));
         }
         state.note(format!("VOLUME {}", history::plain(&paths)));
-        state.container.volumes.extend(paths.into_iter().map(|path| (path, Default::default())));
+        state.container_mut().volumes.extend(paths.into_iter().map(|path| (path, Default::default())));
         Ok(())
     }
 
@@ -140,16 +139,16 @@ impl Lowering<'_> {
     ) -> Result<(), Error> {
         let written = self.word(state, place, written)?;
         let configured =
-            if written.starts_with('/') { written } else { path::resolve(&state.container.working_dir, &written) };
+            if written.starts_with('/') { written } else { path::resolve(&state.container().working_dir, &written) };
         state.directory = path::clean_absolute(&configured);
         let text = format!("WORKDIR {configured}");
-        state.container.working_dir = configured;
+        state.container_mut().working_dir = configured;
         let display = self.display(state, located, "");
         if state.directory == "/" {
             state.note(text);
             return Ok(());
         }
-        let owner = Some(state.container.user.clone()).filter(|user| !user.is_empty());
+        let owner = Some(state.container().user.clone()).filter(|user| !user.is_empty());
         let directory = MakeDirectory { path: state.directory.clone(), mode: 0o755, owner };
         let op = Op::File(FileOp {
             base: state.root.map(|_| InputIndex(0)),
@@ -170,16 +169,19 @@ fn words(state: &State, line: &CommandLine) -> Vec<String> {
 fn cmd(state: &mut State, line: &CommandLine) {
     let words = words(state, line);
     state.note(format!("CMD {}", history::quoted(&words)));
-    state.container.cmd = (!words.is_empty()).then_some(words);
-    state.container.args_escaped = true;
+    let container = state.container_mut();
+    container.cmd = (!words.is_empty()).then_some(words);
+    container.args_escaped = true;
     state.command_given = true;
 }
 
 fn entrypoint(state: &mut State, line: &CommandLine) {
     let words = words(state, line);
     state.note(format!("ENTRYPOINT {}", history::quoted(&words)));
-    state.container.entrypoint = (!words.is_empty()).then_some(words);
-    if !state.command_given {
-        state.container.cmd = None;
+    let keeps_command = state.command_given;
+    let container = state.container_mut();
+    container.entrypoint = (!words.is_empty()).then_some(words);
+    if !keeps_command {
+        container.cmd = None;
     }
 }

@@ -1,7 +1,9 @@
 //! Stages to vertices: what each instruction does to the root file system and to the image's config.
 
 mod copy;
+mod finished;
 mod history;
+mod image_env;
 mod inputs;
 mod metadata;
 mod mounts;
@@ -10,17 +12,20 @@ mod run;
 mod signal;
 mod state;
 
+use std::collections::HashMap;
+
 use kiln_graph::{Definition, Edge, FileOp, ImageSource, Meta, Op, SourceOp, SourceSpan, Vertex, VertexId};
 use kiln_oci::Platform;
 
 use crate::error::{Error, LowerProblem};
 use crate::instruction::{Instruction, Located};
-use crate::options::{Base, BaseName, Bases, NoCache};
+use crate::names::Origin;
+use crate::options::{Base, BaseName, Bases, NoCache, ResolvedBase};
 use crate::plan::{Lowered, Plan};
 use crate::shell::{Expansion, Options, Shell};
 use crate::span::Span;
-use crate::stages::Origin;
 
+use finished::Finished;
 use state::State;
 
 /// The name under which the caller knows the main build context.
@@ -28,15 +33,21 @@ pub(crate) const MAIN_CONTEXT: &str = "context";
 
 /// Lowers the target of a plan.
 pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {
-    let needs = plan.stages.needs(&plan.dockerfile, &plan.options, bases)?;
-    let mut lowering =
-        Lowering { plan, bases, definition: Definition::new(), states: vec![None; plan.stages.planned.len()] };
+    let needs = plan.stages.needs(&plan.dockerfile, bases)?;
+    let mut lowering = Lowering {
+        plan,
+        bases,
+        definition: Definition::new(),
+        finished: Finished::new(&plan.stages, &needs),
+        contexts: HashMap::new(),
+        images: HashMap::new(),
+    };
     let target = plan.stages.target;
     for index in (0..=target).filter(|index| needs.stages[*index]) {
         let state = lowering.stage(index)?;
-        lowering.states[index] = Some(state);
+        lowering.finished.insert(index, state);
     }
-    let state = lowering.states[target].take().ok_or(Error::new(LowerProblem::NoStages, None))?;
+    let state = lowering.finished.take(target).ok_or(Error::new(LowerProblem::NoStages, None))?;
     Ok(Lowered {
         definition: lowering.definition,
         target: state.root,
@@ -59,7 +70,11 @@ struct Lowering<'a> {
     plan: &'a Plan,
     bases: &'a Bases,
     definition: Definition,
-    states: Vec<Option<State>>,
+    finished: Finished,
+    /// The vertices of contexts, by name and platform.
+    contexts: HashMap<(String, Platform), VertexId>,
+    /// The config of each base image as a stage starts with it.
+    images: HashMap<Base, State>,
 }
 
 /// The stage that an instruction is lowered for.
@@ -76,16 +91,19 @@ impl Lowering<'_> {
         let stage = &self.plan.dockerfile.stages[index];
         let triggers = self.plan.stages.triggers(&self.plan.dockerfile, self.bases, index)?;
         let steps = triggers.iter().chain(&stage.instructions).filter(|located| makes_layer(&located.instruction));
+        let steps = steps.count() + usize::from(matches!(planned.origin, Origin::Image(_)));
         let mut state = match &planned.origin {
-            Origin::Stage(base) => match self.states.get(*base).and_then(Option::as_ref) {
-                Some(base) => State::on_stage(base, &planned.label),
-                None => return Err(Error::new(LowerProblem::Circular(stage.base.clone()), Some(stage.span.clone()))),
-            },
-            _ => State::empty(&planned.platform, &planned.label),
+            Origin::Stage(base) => self
+                .finished
+                .take(*base)
+                .ok_or_else(|| Error::new(LowerProblem::Circular(stage.base.clone()), Some(stage.span.clone())))?,
+            Origin::Image(name) => self.image_state(name, &planned.platform, &stage.span)?,
+            _ => State::empty(&planned.platform),
         };
-        state.steps = steps.count() + usize::from(matches!(planned.origin, Origin::Image(_)));
+        state = state.begin(self.plan.stages.names.label(index), steps);
         if let Origin::Image(name) = &planned.origin {
-            self.start_on_image(&mut state, name, &planned.platform, &stage.span)?;
+            let display = format!("{}FROM {}", state.prefix(&self.plan.options), describe(name));
+            state.root = self.image(name, &planned.platform, &stage.span, display)?;
         } else if let Origin::Context(name) = &planned.origin {
             state.root = Some(self.context(name, &planned.platform)?);
         }
@@ -96,20 +114,21 @@ impl Lowering<'_> {
         Ok(state)
     }
 
-    fn start_on_image(
-        &mut self,
-        state: &mut State,
-        name: &BaseName,
-        platform: &Platform,
-        span: &Span,
-    ) -> Result<(), Error> {
-        let display = format!("{}FROM {}", state.prefix(&self.plan.options), describe(name));
-        state.root = self.image(name, platform, span, display)?;
+    /// What a stage on an image starts with, but for the root file system.
+    fn image_state(&mut self, name: &BaseName, platform: &Platform, span: &Span) -> Result<State, Error> {
         let base = Base { name: name.clone(), platform: platform.to_string() };
-        if let Some(resolved) = self.bases.get(&base) {
-            state.take_config(&resolved.config);
+        if let Some(known) = self.images.get(&base) {
+            return Ok(known.clone());
         }
-        Ok(())
+        let mut state = State::empty(platform);
+        state.take_config(&self.resolved(&base, span)?.config);
+        self.images.insert(base, state.clone());
+        Ok(state)
+    }
+
+    fn resolved(&self, base: &Base, span: &Span) -> Result<&ResolvedBase, Error> {
+        let missing = || Error::new(LowerProblem::MissingBase(describe(&base.name)), Some(span.clone()));
+        self.bases.get(base).ok_or_else(missing)
     }
 
     /// The vertex of an image; `None` when it has no layers.
@@ -121,9 +140,7 @@ impl Lowering<'_> {
         display: String,
     ) -> Result<Option<VertexId>, Error> {
         let base = Base { name: name.clone(), platform: platform.to_string() };
-        let Some(resolved) = self.bases.get(&base) else {
-            return Err(Error::new(LowerProblem::MissingBase(describe(name)), Some(span.clone())));
-        };
+        let resolved = self.resolved(&base, span)?;
         let source = ImageSource {
             reference: resolved.reference.clone(),
             manifest: resolved.manifest.clone(),
@@ -138,13 +155,19 @@ impl Lowering<'_> {
 
     /// The vertex of a build context.
     fn context(&mut self, name: &str, platform: &Platform) -> Result<VertexId, Error> {
+        let key = (name.to_owned(), platform.clone());
+        if let Some(known) = self.contexts.get(&key) {
+            return Ok(*known);
+        }
         let display = match name {
             MAIN_CONTEXT => "[internal] load build context".to_owned(),
             name => format!("[context {name}] load from client"),
         };
         let source = kiln_graph::ContextSource { name: name.to_owned() };
         let meta = Meta { name: display, ..Meta::default() };
-        self.add(Op::Source(SourceOp::Context(source)), Vec::new(), platform, meta)
+        let vertex = self.add(Op::Source(SourceOp::Context(source)), Vec::new(), platform, meta)?;
+        self.contexts.insert(key, vertex);
+        Ok(vertex)
     }
 
     /// The vertex of an empty root file system, where something must be named.
@@ -201,7 +224,7 @@ impl Lowering<'_> {
             stage: state.label.clone(),
             span: Some(source_span(place.span)),
             ignore_cache: self.ignores_cache(place.stage),
-            variables: state.environment.pairs().to_vec(),
+            variables: state.environment.settings().clone(),
         }
     }
 
@@ -210,7 +233,7 @@ impl Lowering<'_> {
             NoCache::Nothing => false,
             NoCache::Everything => true,
             NoCache::Stages(names) => {
-                let label = &self.plan.stages.planned[stage].label;
+                let label = self.plan.stages.names.label(stage);
                 let number = stage.to_string();
                 names.iter().any(|name| name.eq_ignore_ascii_case(label) || *name == number)
             }

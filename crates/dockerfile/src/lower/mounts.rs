@@ -7,9 +7,9 @@ use kiln_graph::{
 use crate::error::{Error, LowerProblem};
 use crate::instruction::Run;
 use crate::mount::{Mount, MountSharing, MountType};
+use crate::names::Origin;
 use crate::path;
 use crate::shell::{Options, Shell};
-use crate::stages::{Origin, copied_from};
 
 use super::inputs::Inputs;
 use super::state::State;
@@ -99,11 +99,10 @@ impl Lowering<'_> {
 
     /// The root file system that `from` means in this stage.
     pub(super) fn origin_named(&mut self, state: &State, place: &Place<'_>, from: &str) -> Result<VertexId, Error> {
-        let plan = self.plan;
-        let root = match copied_from(&plan.dockerfile, &plan.options, place.stage, from, place.span)? {
+        let root = match self.plan.stages.names.copied_from(place.stage, from, place.span)? {
             Origin::Scratch => None,
             Origin::Context(name) => Some(self.context(&name, &state.platform)?),
-            Origin::Stage(index) => self.states.get(index).and_then(Option::as_ref).and_then(|stage| stage.root),
+            Origin::Stage(index) => self.finished.root(index),
             Origin::Image(name) => {
                 let display = format!("FROM {}", describe(&name));
                 self.image(&name, &state.platform, place.span, display)?

@@ -5,6 +5,7 @@ use kiln_graph::{ExecOp, NetworkMode, Op};
 use crate::error::{Error, LowerProblem};
 use crate::heredoc::{self, Heredoc};
 use crate::instruction::{Located, Run};
+use crate::shell::Variables;
 
 use super::inputs::Inputs;
 use super::state::State;
@@ -49,7 +50,7 @@ impl Lowering<'_> {
             args: command.args.clone(),
             env: state.environment.entries(),
             cwd: state.directory.clone(),
-            user: state.container.user.clone(),
+            user: state.container().user.clone(),
             mounts,
             network,
             security: run.security.unwrap_or_default(),
@@ -77,7 +78,7 @@ impl Lowering<'_> {
             let given = self.plan.options.build_args.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
             let Some((_, value)) = given else { continue };
             for spelt in [name.to_owned(), name.to_lowercase()] {
-                if !state.environment.pairs().iter().any(|(set, _)| *set == spelt) {
+                if state.environment.value(&spelt).is_none() {
                     entries.push(format!("{spelt}={value}"));
                 }
             }

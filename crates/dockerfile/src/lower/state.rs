@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kiln_graph::VertexId;
+use kiln_graph::{Chain, VertexId};
 use kiln_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform};
 
 use crate::environment::Environment;
@@ -11,11 +11,12 @@ use crate::options::PlanOptions;
 use crate::path;
 
 use super::history;
+use super::image_env::ImageEnv;
 
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
-/// A stage under construction.
+/// A stage under construction. A copy of it shares what is large: a stage on a stage costs what it adds.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     /// The root file system; `None` while it is empty.
@@ -25,13 +26,15 @@ pub(super) struct State {
     /// The working directory of processes, clean and absolute.
     pub(super) directory: String,
     /// ARG declarations in order, for the history.
-    pub(super) arguments: Vec<(String, Option<String>)>,
+    pub(super) arguments: Chain<Declared>,
     /// The config without its container part and its history.
-    pub(super) image: ImageConfig,
-    /// The history so far; shared with the stages built on this one.
-    history: Vec<Rc<HistoryEntry>>,
-    /// The container part of the config.
-    pub(super) container: ContainerConfig,
+    image: Rc<ImageConfig>,
+    history: Chain<HistoryEntry>,
+    /// The container part of the config without its variables.
+    container: Rc<ContainerConfig>,
+    image_env: Rc<ImageEnv>,
+    /// Whether the environment ends with the image's variables, in their order and with their values.
+    in_order: bool,
     /// Whether CMD was given in this very stage.
     pub(super) command_given: bool,
     /// What is built for.
@@ -45,9 +48,16 @@ pub(super) struct State {
     step: usize,
 }
 
+/// An ARG as it was declared.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Declared {
+    pub(super) name: String,
+    pub(super) value: Option<String>,
+}
+
 impl State {
     /// A stage on nothing.
-    pub(super) fn empty(platform: &Platform, label: &str) -> State {
+    pub(super) fn empty(platform: &Platform) -> State {
         let image = ImageConfig {
             architecture: platform.architecture.clone(),
             variant: platform.variant.clone(),
@@ -58,48 +68,69 @@ impl State {
             root: None,
             environment: Environment::default(),
             directory: "/".to_owned(),
-            arguments: Vec::new(),
-            image,
-            history: Vec::new(),
-            container: ContainerConfig::default(),
+            arguments: Chain::default(),
+            image: Rc::new(image),
+            history: Chain::default(),
+            container: Rc::default(),
+            image_env: Rc::default(),
+            in_order: false,
             command_given: false,
             platform: platform.clone(),
-            label: label.to_owned(),
+            label: String::new(),
             steps: 0,
             inherited_history: 0,
             step: 0,
         }
     }
 
-    /// A stage on another one.
-    pub(super) fn on_stage(base: &State, label: &str) -> State {
-        State { label: label.to_owned(), steps: 0, step: 0, command_given: false, ..base.clone() }
+    /// The same as the start of a stage with this label and so many steps.
+    pub(super) fn begin(self, label: &str, steps: usize) -> State {
+        State { label: label.to_owned(), steps, step: 0, command_given: false, ..self }
     }
 
     /// Takes over the config of a base image.
     pub(super) fn take_config(&mut self, config: &ImageConfig) {
-        self.container = config.container();
-        self.image = config.clone();
-        self.history = std::mem::take(&mut self.image.history).into_iter().map(Rc::new).collect();
+        let mut container = config.container();
+        self.image_env = Rc::new(ImageEnv::of_base(std::mem::take(&mut container.env)));
+        self.container = Rc::new(container);
+        self.history = config.history.iter().cloned().collect();
         self.inherited_history = self.history.len();
+        self.image = Rc::new(ImageConfig { config: None, history: Vec::new(), ..config.clone() });
     }
 
     /// What happens before the first instruction. `bare` is a stage without an image below.
     pub(super) fn start(&mut self, bare: bool) {
         if bare {
-            self.container.working_dir = "/".to_owned();
+            self.container_mut().working_dir = "/".to_owned();
         }
-        if !self.container.env.iter().any(|entry| entry.starts_with("PATH=")) {
-            self.container.env.push(DEFAULT_PATH.to_owned());
+        if !self.image_env.contains("PATH") {
+            Rc::make_mut(&mut self.image_env).set("PATH", DEFAULT_PATH);
         }
-        for entry in &self.container.env {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            self.environment.set(name, value);
+        if !self.in_order {
+            for (name, value) in self.image_env.pairs() {
+                self.environment.set(name, value);
+            }
+            self.in_order = true;
         }
         if !self.container.working_dir.is_empty() {
             self.directory = path::clean_absolute(&self.container.working_dir);
         }
-        self.container.on_build.clear();
+        if !self.container.on_build.is_empty() {
+            self.container_mut().on_build.clear();
+        }
+    }
+
+    /// The container part of the config without its variables.
+    pub(super) fn container(&self) -> &ContainerConfig {
+        &self.container
+    }
+
+    pub(super) fn container_mut(&mut self) -> &mut ContainerConfig {
+        Rc::make_mut(&mut self.container)
+    }
+
+    pub(super) fn set_author(&mut self, name: &str) {
+        Rc::make_mut(&mut self.image).author = Some(name.to_owned());
     }
 
     /// The shell form of a command as a command line.
@@ -113,24 +144,32 @@ impl State {
         words
     }
 
-    /// Sets a variable of the image: in its place when it is there already.
-    pub(super) fn set_image_variable(&mut self, name: &str, value: &str) {
-        let entry = format!("{name}={value}");
-        let same = |known: &&mut String| known.split_once('=').map_or(known.as_str(), |(name, _)| name) == name;
-        match self.container.env.iter_mut().find(same) {
-            Some(known) => *known = entry,
-            None => self.container.env.push(entry),
+    /// Sets a variable of the image and of what follows.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.set(name, value);
+        // A name that is set again moves in the environment, not in the image.
+        if Rc::make_mut(&mut self.image_env).set(name, value) {
+            self.in_order = false;
         }
+    }
+
+    /// Declares an argument, which is no variable of the image.
+    pub(super) fn declare(&mut self, name: &str, value: Option<String>) {
+        if let Some(value) = &value {
+            self.environment.set(name, value);
+            self.in_order = false;
+        }
+        self.arguments.push(Declared { name: name.to_owned(), value });
     }
 
     /// Notes an instruction that makes no layer.
     pub(super) fn note(&mut self, text: String) {
-        self.history.push(Rc::new(history::entry(text, true)));
+        self.history.push(history::entry(text, true));
     }
 
     /// Notes an instruction that makes a layer.
     pub(super) fn note_layer(&mut self, text: String) {
-        self.history.push(Rc::new(history::entry(text, false)));
+        self.history.push(history::entry(text, false));
     }
 
     /// `[stage 2/5] `, counting one further.
@@ -146,11 +185,14 @@ impl State {
     }
 
     /// The finished config, with the labels of the command line.
-    pub(super) fn into_config(mut self, labels: &BTreeMap<String, String>) -> ImageConfig {
-        self.container.labels.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
-        self.image.rootfs.diff_ids.clear();
-        self.image.history = self.history.into_iter().map(Rc::unwrap_or_clone).collect();
-        self.image.config = Some(self.container);
-        self.image
+    pub(super) fn into_config(self, labels: &BTreeMap<String, String>) -> ImageConfig {
+        let mut container = Rc::unwrap_or_clone(self.container);
+        container.env = Rc::unwrap_or_clone(self.image_env).into_entries();
+        container.labels.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut image = Rc::unwrap_or_clone(self.image);
+        image.rootfs.diff_ids.clear();
+        image.history = self.history.oldest_first().into_iter().cloned().collect();
+        image.config = Some(container);
+        image
     }
 }
