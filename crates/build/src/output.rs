@@ -86,8 +86,9 @@ impl Write for Sink {
 impl Built<'_> {
     /// Adds the images to the store, under the build's names; gives their ids.
     pub(crate) fn keep(&self) -> Result<Vec<Digest>, BuildError> {
-        let kept = self.images.iter().map(|content| export::store_image(self.store, content, self.names));
-        kept.map(|image| image.map(|image| image.id).map_err(|error| BuildError::Export(chain(&error)))).collect()
+        let kept = export::store_images(self.store, self.images, self.names);
+        let kept = kept.map_err(|error| BuildError::Export(chain(&error)))?;
+        Ok(kept.into_iter().map(|image| image.id).collect())
     }
 
     /// Writes one output.

@@ -15,6 +15,14 @@ pub enum Error {
     /// No image has this name or id; as docker writes it, with its tag.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// The image is there, but not for the platform that was asked for.
+    #[error("image with reference {name} was found but does not provide the specified platform ({platform})")]
+    NoSuchPlatform {
+        /// The image as asked for.
+        name: String,
+        /// The platform.
+        platform: String,
+    },
     /// The name is taken.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". \

@@ -76,6 +76,8 @@ pub(crate) struct Described {
     pub(crate) manifest: Option<Digest>,
     /// Digest of the config: the image's id.
     pub(crate) id: Digest,
+    /// What the config says that it runs on.
+    pub(crate) platform: Platform,
     /// Diff ids, bottom first.
     pub(crate) diff_ids: Vec<Digest>,
     /// The layers' blobs, bottom first.
@@ -95,6 +97,7 @@ impl Described {
             digest: id.clone(),
             source,
         })?;
+        let platform = config.platform();
         let diff_ids = config.rootfs.diff_ids;
         if diff_ids.len() != layers.len() {
             return Err(ImportError::LayerCount { layers: layers.len(), diff_ids: diff_ids.len() });
@@ -103,7 +106,7 @@ impl Described {
             let media_type = layer.media_type.as_str().to_owned();
             return Err(ImportError::NotALayer { digest: layer.digest.clone(), media_type });
         }
-        Ok(Described { manifest: manifest_digest, id, diff_ids, layers })
+        Ok(Described { manifest: manifest_digest, id, platform, diff_ids, layers })
     }
 
     /// Reads manifest and config from the store's blobs.
@@ -121,7 +124,7 @@ impl Described {
             let layer = store.layers().by_diff_id(&diff_id)?.map(|layer| layer.id());
             layers.push(ImageLayer { diff_id, layer, blob: Some(blob) });
         }
-        let image = NewImage { id: self.id, manifest: self.manifest, layers };
+        let image = NewImage { id: self.id, platform: self.platform, manifest: self.manifest, layers };
         Ok(store.images().insert(&image)?)
     }
 
@@ -166,10 +169,10 @@ pub(crate) fn parse_manifest(raw: &[u8], digest: &Digest) -> Result<Manifest, Im
 /// The entry of an index that is for `platform`; entries of other things than images are passed by.
 pub(crate) fn choose<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Result<&'a Descriptor, ImportError> {
     let images = || manifests.iter().filter(|entry| !is_attestation(entry));
-    let exact = images().find(|entry| entry.platform.as_ref() == Some(platform));
-    let fitting = || images().find(|entry| entry.platform.as_ref().is_some_and(|has| platform.accepts(has)));
+    let fitting = images().filter_map(|entry| Some((platform.rank(entry.platform.as_ref()?)?, entry)));
+    let best = fitting.min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
     let untold = || images().find(|entry| entry.platform.is_none());
-    exact.or_else(fitting).or_else(untold).ok_or_else(|| ImportError::NoPlatform {
+    best.or_else(untold).ok_or_else(|| ImportError::NoPlatform {
         wanted: Box::new(platform.clone()),
         available: images().filter_map(|entry| entry.platform.clone()).collect(),
     })

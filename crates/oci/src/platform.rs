@@ -49,21 +49,51 @@ impl Platform {
         normalize("linux", if architecture == "x86" { "386" } else { architecture }, "")
     }
 
-    /// Whether an image for `other` runs where `self` is asked for: equal, or an older variant of the
-    /// same 32-bit ARM (`linux/arm/v7` runs `linux/arm/v6`).
+    /// Whether an image for `other` runs where `self` is asked for; see [`Platform::rank`].
     pub fn accepts(&self, other: &Platform) -> bool {
-        if self.os != other.os || self.architecture != other.architecture {
-            return false;
+        self.rank(other).is_some()
+    }
+
+    /// How well an image for `other` fits where `self` is asked for: 0 is exactly, `None` not at all. Older variants
+    /// run too, and as a last resort what the processor runs besides (`386` on `amd64`, 32-bit ARM on `arm64`).
+    pub fn rank(&self, other: &Platform) -> Option<usize> {
+        if self.os != other.os {
+            return None;
         }
-        let (mine, theirs) = (self.effective_variant(), other.effective_variant());
-        mine == theirs || (self.architecture == "arm" && theirs <= mine)
+        self.runnable().iter().position(|(architecture, variant)| {
+            (*architecture, *variant) == (other.architecture.as_str(), other.effective_variant())
+        })
+    }
+
+    /// Architectures and variants that run here, the best first.
+    fn runnable(&self) -> Vec<(&str, &str)> {
+        let (architecture, variant) = (self.architecture.as_str(), self.effective_variant());
+        let from = |versions: &'static [&'static str]| {
+            let start = versions.iter().position(|version| *version == variant);
+            versions.get(start.unwrap_or(versions.len())..).unwrap_or_default().iter().copied()
+        };
+        let mut list = match architecture {
+            "amd64" => from(&["v4", "v3", "v2", "v1"]).map(|version| (architecture, version)).collect(),
+            "arm64" => from(&["v9", "v8"]).map(|version| (architecture, version)).collect(),
+            "arm" => from(&["v8", "v7", "v6", "v5"]).map(|version| (architecture, version)).collect(),
+            _ => Vec::new(),
+        };
+        if list.is_empty() {
+            list.push((architecture, variant));
+        }
+        match architecture {
+            "amd64" => list.push(("386", "")),
+            "arm64" => list.extend(["v8", "v7", "v6", "v5"].map(|version| ("arm", version))),
+            _ => {}
+        }
+        list
     }
 
     fn effective_variant(&self) -> &str {
         match (self.architecture.as_str(), self.variant.as_deref().unwrap_or("")) {
             ("arm", "") => "v7",
             ("arm64", "") => "v8",
-            ("amd64", "v1") => "",
+            ("amd64", "") => "v1",
             (_, variant) => variant,
         }
     }
@@ -165,10 +195,24 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_arm_runs_images_for_an_older_one() {
-        let platform = |text: &str| text.parse::<Platform>().unwrap();
-        assert!(platform("linux/arm/v7").accepts(&platform("linux/arm/v6")));
-        assert!(!platform("linux/arm/v6").accepts(&platform("linux/arm/v7")));
-        assert!(!platform("linux/amd64").accepts(&platform("linux/arm64")));
+    fn images_fit_exactly_or_by_an_older_variant_or_as_a_last_resort() {
+        let check = |wanted: &str, fits: &[&str], others: &[&str]| {
+            let platform = |text: &str| text.parse::<Platform>().unwrap();
+            let ranks: Vec<_> = fits.iter().map(|text| platform(wanted).rank(&platform(text))).collect();
+            assert!(ranks.is_sorted() && ranks.first() == Some(&Some(0)), "{wanted}: {fits:?} {ranks:?}");
+            assert!(ranks.iter().all(Option::is_some), "{wanted}: {fits:?} {ranks:?}");
+            for other in others {
+                assert_eq!(platform(wanted).rank(&platform(other)), None, "{wanted}: {other}");
+            }
+        };
+        check("linux/amd64", &["linux/amd64", "linux/386"], &["linux/amd64/v2", "linux/arm64", "windows/amd64"]);
+        check("linux/amd64/v3", &["linux/amd64/v3", "linux/amd64/v2", "linux/amd64/v1"], &["linux/amd64/v4"]);
+        check("linux/386", &["linux/386"], &["linux/amd64"]);
+        check("linux/arm64", &["linux/arm64/v8", "linux/arm/v8", "linux/arm/v7", "linux/arm/v5"], &["linux/arm64/v9"]);
+        check("linux/arm64/v9", &["linux/arm64/v9", "linux/arm64"], &["linux/amd64"]);
+        check("linux/arm", &["linux/arm/v7", "linux/arm/v6", "linux/arm/v5"], &["linux/arm/v8", "linux/arm64"]);
+        check("linux/arm/v6", &["linux/arm/v6", "linux/arm/v5"], &["linux/arm/v7"]);
+        check("linux/riscv64", &["linux/riscv64"], &["linux/amd64"]);
+        check("linux/mips64le/hardfloat", &["linux/mips64le/hardfloat"], &["linux/mips64le"]);
     }
 }

@@ -44,10 +44,12 @@ CREATE TABLE record_layers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_layers_by_layer ON record_layers (layer);
 CREATE TABLE images (
-    id TEXT PRIMARY KEY, manifest TEXT, layers TEXT NOT NULL, created INTEGER NOT NULL, serial INTEGER NOT NULL
+    id TEXT PRIMARY KEY, platform TEXT NOT NULL, manifest TEXT, layers TEXT NOT NULL, created INTEGER NOT NULL,
+    serial INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE image_names (
-    name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images ON DELETE CASCADE
+    name TEXT NOT NULL, position INTEGER NOT NULL, image TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+    PRIMARY KEY (name, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX image_names_by_image ON image_names (image);
 CREATE TABLE resolutions (name TEXT PRIMARY KEY, digest TEXT NOT NULL, resolved INTEGER NOT NULL) STRICT, WITHOUT ROWID;

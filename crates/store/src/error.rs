@@ -31,14 +31,14 @@ pub enum Error {
         /// SQLite's answer.
         source: rusqlite::Error,
     },
-    /// The store was written by a later version of kiln.
-    #[error("the store {} has format {found}, this kiln knows formats up to {known}; use a newer kiln, or another KILN_ROOT", path.display())]
-    NewerFormat {
+    /// The store was written by another version of kiln.
+    #[error("the store {} has format {found}, this kiln reads format {known}; use the kiln that made it, or another KILN_ROOT", path.display())]
+    OtherFormat {
         /// The store's directory.
         path: PathBuf,
         /// The format found on disk.
         found: u32,
-        /// The newest format that this program reads.
+        /// The format that this program reads.
         known: u32,
     },
     /// The store's `version` file makes no sense.

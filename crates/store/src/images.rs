@@ -1,11 +1,12 @@
 //! Images and their names.
 //!
 //! An image is a config (a blob) and diff ids; what is known of each layer besides comes as it becomes known. Names
-//! are full references as their owner normalised them.
+//! are full references as their owner normalised them. A name has one image, or one for each of several platforms;
+//! the first of them, this machine's if it is there, is what the name means by itself.
 
 use std::sync::Arc;
 
-use kiln_oci::Digest;
+use kiln_oci::{Digest, Platform};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::database::{digest, json, now, to_json};
@@ -35,6 +36,8 @@ pub struct ImageLayer {
 pub struct NewImage {
     /// Digest of the config blob: the image's id.
     pub id: Digest,
+    /// What its config says that it runs on.
+    pub platform: Platform,
     /// The manifest as pulled (a blob), if it was.
     pub manifest: Option<Digest>,
     /// Layers, bottom first.
@@ -46,17 +49,21 @@ pub struct NewImage {
 pub struct Image {
     /// Digest of the config blob.
     pub id: Digest,
+    /// What its config says that it runs on.
+    pub platform: Platform,
     /// The manifest as pulled, if it was.
     pub manifest: Option<Digest>,
     /// Layers, bottom first.
     pub layers: Vec<ImageLayer>,
-    /// Full names such as `docker.io/library/busybox:latest`, sorted.
+    /// Full names such as `docker.io/library/busybox:latest` that mean it by themselves, sorted.
     pub names: Vec<String>,
+    /// Full names that mean it only where its platform is asked for, sorted.
+    pub names_by_platform: Vec<String>,
     /// When it came into the store.
     pub created: Timestamp,
 }
 
-const SELECT: &str = "SELECT id, manifest, layers, created FROM images";
+const SELECT: &str = "SELECT id, manifest, layers, created, platform FROM images";
 
 impl Images<'_> {
     /// Adds an image, or completes what is known of it (manifest, layers).
@@ -69,29 +76,53 @@ impl Images<'_> {
             }
             let manifest = image.manifest.clone().or(known.and_then(|known| known.manifest));
             db.execute(
-                "INSERT INTO images (id, manifest, layers, created, serial) VALUES (?1, ?2, ?3, ?4,
+                "INSERT INTO images (id, platform, manifest, layers, created, serial) VALUES (?1, ?2, ?3, ?4, ?5,
                  (SELECT coalesce(max(serial), 0) + 1 FROM images))
                  ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, layers = excluded.layers",
-                (image.id.to_string(), manifest.map(|each| each.to_string()), to_json(&layers)?, now()),
+                (
+                    image.id.to_string(),
+                    to_json(&image.platform)?,
+                    manifest.map(|each| each.to_string()),
+                    to_json(&layers)?,
+                    now(),
+                ),
             )?;
             get(db, &image.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
         })
     }
 
-    /// Gives an image a name, taking it from the image that had it; tells which that was.
+    /// Gives an image a name, taking it from what had it; tells which image that meant.
     pub fn tag(&self, name: &str, id: &Digest) -> Result<Option<Digest>> {
-        let before = self.store.database.write(|db| {
-            if get(db, id)?.is_none() {
-                return Ok(None);
-            }
-            let before = named(db, name)?;
-            db.execute("INSERT OR REPLACE INTO image_names (name, image) VALUES (?1, ?2)", (name, id.to_string()))?;
-            Ok(Some(before))
-        })?;
-        before.ok_or_else(|| Error::MissingImage(id.to_string()))
+        self.tag_all(name, std::slice::from_ref(id))
     }
 
-    /// Takes a name away; the image stays. Tells which image had it.
+    /// Gives the images of several platforms one name, taking it from what had it; tells which image that meant. By
+    /// itself the name means the image for this machine, or the first if there is none.
+    pub fn tag_all(&self, name: &str, ids: &[Digest]) -> Result<Option<Digest>> {
+        let tagged = self.store.database.write(|db| {
+            let mut images = Vec::new();
+            for id in ids {
+                match get(db, id)? {
+                    Some(image) => images.push(image),
+                    None => return Ok(Err(Error::MissingImage(id.to_string()))),
+                }
+            }
+            let host = Platform::host();
+            images.sort_by_key(|image| host.rank(&image.platform).unwrap_or(usize::MAX));
+            let before = named(db, name)?;
+            db.execute("DELETE FROM image_names WHERE name = ?1", [name])?;
+            for (position, image) in images.iter().enumerate() {
+                db.execute(
+                    "INSERT OR IGNORE INTO image_names (name, position, image) VALUES (?1, ?2, ?3)",
+                    (name, position as i64, image.id.to_string()),
+                )?;
+            }
+            Ok(Ok(before))
+        })?;
+        tagged
+    }
+
+    /// Takes a name away; its images stay. Tells which image it meant.
     pub fn untag(&self, name: &str) -> Result<Option<Digest>> {
         self.store.database.write(|db| {
             let before = named(db, name)?;
@@ -125,6 +156,23 @@ impl Images<'_> {
             0 | 1 => Ok(found.pop()),
             count => Err(Error::Ambiguous { prefix: name.into(), count, what: "images" }),
         }
+    }
+
+    /// All images of a full name, one a platform, that which it means by itself first; none if nothing has the name.
+    pub fn platforms(&self, name: &str) -> Result<Vec<Image>> {
+        let of_name = "JOIN image_names ON image_names.image = images.id WHERE name = ?1 ORDER BY position";
+        self.matching(of_name, [name])
+    }
+
+    /// The same as [`Images::resolve`], but of a name's images the one that fits `platform` best; none if that one
+    /// does not run there.
+    pub fn resolve_for(&self, name: &str, platform: &Platform) -> Result<Option<Image>> {
+        let mut images = self.platforms(name)?;
+        if images.is_empty() {
+            images.extend(self.resolve(name)?);
+        }
+        let fitting = images.into_iter().filter_map(|image| Some((platform.rank(&image.platform)?, image)));
+        Ok(fitting.min_by_key(|(rank, _)| *rank).map(|(_, image)| image))
     }
 
     /// All, newest first.
@@ -175,7 +223,7 @@ fn get(db: &Connection, id: &Digest) -> rusqlite::Result<Option<Image>> {
 }
 
 fn named(db: &Connection, name: &str) -> rusqlite::Result<Option<Digest>> {
-    let query = "SELECT image FROM image_names WHERE name = ?1";
+    let query = "SELECT image FROM image_names WHERE name = ?1 ORDER BY position LIMIT 1";
     db.prepare_cached(query)?.query_row([name], |row| digest(row, 0)).optional()
 }
 
@@ -189,14 +237,31 @@ fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
         manifest,
         layers: json(row, 2)?,
         names: Vec::new(),
+        names_by_platform: Vec::new(),
         created: Timestamp::from_seconds(row.get(3)?),
+        platform: json(row, 4)?,
     })
 }
 
 fn with_names(db: &Connection, mut image: Image) -> rusqlite::Result<Image> {
-    image.names = db
-        .prepare_cached("SELECT name FROM image_names WHERE image = ?1 ORDER BY name")?
-        .query_map([image.id.to_string()], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    // Of an image that a name has twice, the first place counts.
+    let query = "SELECT name, min(position) FROM image_names WHERE image = ?1 GROUP BY name ORDER BY name";
+    let mut statement = db.prepare_cached(query)?;
+    for row in statement.query_map([image.id.to_string()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))? {
+        let (name, position) = row?;
+        if position == 0 { image.names.push(name) } else { image.names_by_platform.push(name) }
+    }
     Ok(image)
+}
+
+impl Image {
+    /// Whether a name means it, by itself or where its platform is asked for.
+    pub fn is_named(&self) -> bool {
+        !self.names.is_empty() || !self.names_by_platform.is_empty()
+    }
+
+    /// Whether this full name means it, by itself or where its platform is asked for.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.iter().chain(&self.names_by_platform).any(|own| own == name)
+    }
 }

@@ -1,5 +1,7 @@
 //! What goes and what stays; images, containers and resolutions as they are named and used.
 
+use kiln_oci::Platform;
+
 use super::*;
 use crate::images::{ImageLayer, NewImage};
 use crate::testing::{layer, metadata, store};
@@ -9,7 +11,7 @@ fn image(store: &Store, name: Option<&str>, layer: &Layer) -> Digest {
     let id = store.blobs().insert(format!("config of {name:?} {}", layer.id()).as_bytes()).unwrap().digest;
     let diff_id = Digest::of(layer.id().to_string().as_bytes());
     let layers = vec![ImageLayer { diff_id, layer: Some(layer.id()), blob: None }];
-    store.images().insert(&NewImage { id: id.clone(), manifest: None, layers }).unwrap();
+    store.images().insert(&NewImage { id: id.clone(), platform: Platform::host(), manifest: None, layers }).unwrap();
     if let Some(name) = name {
         store.images().tag(name, &id).unwrap();
     }
@@ -121,6 +123,40 @@ fn images_are_found_by_name_and_by_unambiguous_id() {
 }
 
 #[test]
+fn a_name_has_an_image_for_each_platform() {
+    let (_directory, store) = store();
+    let one = layer(&store, None, "f 1 x");
+    let platforms = ["linux/s390x", "linux/arm/v6"].map(|text| text.parse::<Platform>().unwrap());
+    let [s390x, arm] = platforms.clone().map(|platform| {
+        let id = store.blobs().insert(platform.to_string().as_bytes()).unwrap().digest;
+        let new = NewImage { id: id.clone(), platform, manifest: None, layers: Vec::new() };
+        store.images().insert(&new).unwrap();
+        id
+    });
+    let host = image(&store, None, &one);
+    let images = store.images();
+    images.tag_all("a:1", &[s390x.clone(), host.clone(), arm.clone()]).unwrap();
+    assert_eq!(images.resolve("a:1").unwrap().unwrap().id, host);
+    let ids: Vec<Digest> = images.platforms("a:1").unwrap().into_iter().map(|image| image.id).collect();
+    assert_eq!(ids, [host.clone(), s390x.clone(), arm.clone()]);
+    let resolved = |name: &str, platform: &str| {
+        images.resolve_for(name, &platform.parse().unwrap()).unwrap().map(|image| image.id)
+    };
+    assert_eq!(resolved("a:1", "linux/s390x"), Some(s390x.clone()));
+    assert_eq!(resolved("a:1", "linux/arm/v7"), Some(arm.clone()));
+    assert_eq!(resolved("a:1", "linux/arm/v5"), None);
+    assert_eq!(resolved(s390x.short(), "linux/s390x"), Some(s390x.clone()));
+    assert_eq!(resolved(s390x.short(), "linux/arm"), None);
+    let named = images.get(&arm).unwrap().unwrap();
+    assert!(named.names.is_empty() && named.names_by_platform == ["a:1"]);
+    let dangling = Prune { dangling_images: true, ..Prune::default() };
+    assert_eq!(store.prune(&dangling).unwrap().images, []);
+    assert_eq!(images.tag("a:1", &s390x).unwrap(), Some(host));
+    assert_eq!(store.prune(&dangling).unwrap().images.len(), 2);
+    assert_eq!(images.list().unwrap().len(), 1);
+}
+
+#[test]
 fn what_is_known_of_an_image_only_grows() {
     let (_directory, store) = store();
     let one = layer(&store, None, "f 1 x");
@@ -128,7 +164,7 @@ fn what_is_known_of_an_image_only_grows() {
     let diff_id = Digest::of(one.id().to_string().as_bytes());
     let bare = ImageLayer { diff_id, layer: None, blob: None };
     let manifest = Some(Digest::of(b"manifest"));
-    let again = NewImage { id, manifest: manifest.clone(), layers: vec![bare] };
+    let again = NewImage { id, platform: Platform::host(), manifest: manifest.clone(), layers: vec![bare] };
     let image = store.images().insert(&again).unwrap();
     assert_eq!((image.layers[0].layer, image.manifest), (Some(one.id()), manifest));
 }

@@ -36,9 +36,11 @@ fn a_store_is_as_its_version_file_says() {
     drop(Store::open(&root, Mode::Rootless).unwrap());
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(matches!(Store::open(&root, Mode::Root), Err(Error::OtherMode { .. })));
-    fs::write(root.join("version"), "kiln store 99 rootless\n").unwrap();
-    let newer = Store::open(&root, Mode::Rootless).unwrap_err();
-    assert!(newer.to_string().contains("use a newer kiln"), "{newer}");
+    for other in [1, 99] {
+        fs::write(root.join("version"), format!("kiln store {other} rootless\n")).unwrap();
+        let error = Store::open(&root, Mode::Rootless).unwrap_err();
+        assert!(error.to_string().contains("use the kiln that made it"), "{error}");
+    }
     fs::write(root.join("version"), "something else").unwrap();
     assert!(matches!(Store::open(&root, Mode::Rootless), Err(Error::NotAStore { .. })));
 }

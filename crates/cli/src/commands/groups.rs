@@ -43,7 +43,7 @@ pub(crate) enum Image {
     /// Show how an image came to be
     History(history::HistoryArguments),
     /// Show everything about images
-    Inspect(inspect::InspectKindArguments),
+    Inspect(inspect::InspectImageArguments),
     /// Load images from an archive or from the standard input
     Load(load::LoadArguments),
     /// List images
@@ -113,7 +113,7 @@ impl Image {
         match self {
             Image::Build(arguments) => build::run(caller, arguments),
             Image::History(arguments) => history::run(caller, arguments),
-            Image::Inspect(arguments) => inspect::run_kind(caller, arguments, Kind::Image),
+            Image::Inspect(arguments) => inspect::run_image(caller, arguments),
             Image::Load(arguments) => load::run(caller, arguments),
             Image::Ls(arguments) => images::run(caller, arguments),
             Image::Prune(arguments) => prune::images(caller, arguments),

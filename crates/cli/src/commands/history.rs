@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use kiln_engine::HistoryRow;
+use kiln_oci::Platform;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
@@ -44,12 +45,15 @@ pub(crate) struct HistoryArguments {
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
+    /// Of an image for several platforms, the one for this
+    #[arg(long)]
+    platform: Option<Platform>,
 }
 
 /// Prints the steps of an image's making.
 pub(crate) fn run(caller: &Caller, arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
     let host = caller.host()?;
-    let steps = engine(&host).history(&arguments.image)?;
+    let steps = engine(&host).history(&arguments.image, arguments.platform.as_ref())?;
     let rows: Vec<Value> = steps.iter().map(|step| row(step, arguments)).collect();
     let format = arguments.format.as_deref();
     TABLE.print(if arguments.quiet && format.is_none() { Some("{{.ID}}") } else { format }, &rows)?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use kiln_engine::{Engine, Error};
+use kiln_oci::Platform;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -43,6 +44,16 @@ pub(crate) struct InspectKindArguments {
     format: Option<String>,
 }
 
+/// The flags of `image inspect`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct InspectImageArguments {
+    #[command(flatten)]
+    what: InspectKindArguments,
+    /// Of an image for several platforms, the one for this
+    #[arg(long)]
+    platform: Option<Platform>,
+}
+
 /// What is inspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -66,22 +77,35 @@ pub(crate) fn run(caller: &Caller, arguments: &InspectArguments) -> Result<ExitC
         }
         Some(other) => return Err(Failure::new(format!("\"{other}\" is not a valid value for --type"))),
     };
-    show(caller, &arguments.names, arguments.format.as_deref(), kind)
+    let (names, format) = (&arguments.names, arguments.format.as_deref());
+    show(caller, names, format, |engine, name| find(engine, name, kind))
 }
 
 /// Inspects things of one kind.
 pub(crate) fn run_kind(caller: &Caller, arguments: &InspectKindArguments, kind: Kind) -> Result<ExitCode, Failure> {
-    show(caller, &arguments.names, arguments.format.as_deref(), Some(kind))
+    let (names, format) = (&arguments.names, arguments.format.as_deref());
+    show(caller, names, format, |engine, name| find(engine, name, Some(kind)))
 }
 
-fn show(caller: &Caller, names: &[String], format: Option<&str>, kind: Option<Kind>) -> Result<ExitCode, Failure> {
+/// Inspects images.
+pub(crate) fn run_image(caller: &Caller, arguments: &InspectImageArguments) -> Result<ExitCode, Failure> {
+    let (names, format) = (&arguments.what.names, arguments.what.format.as_deref());
+    show(caller, names, format, |engine, name| Ok(engine.inspect_image(name, arguments.platform.as_ref())?))
+}
+
+fn show(
+    caller: &Caller,
+    names: &[String],
+    format: Option<&str>,
+    find: impl Fn(&Engine, &str) -> Result<Value, Failure>,
+) -> Result<ExitCode, Failure> {
     let template = format.filter(|format| !format.is_empty()).map(template::of_flag).transpose();
     let template = template.map_err(|failure| failure.with_code(BAD_TEMPLATE))?;
     let host = caller.host()?;
     let engine = engine(&host);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in names {
-        match find(&engine, name, kind) {
+        match find(&engine, name) {
             Ok(value) => found.push(value),
             Err(failure) => failures.push(failure.message),
         }
@@ -96,7 +120,7 @@ fn show(caller: &Caller, names: &[String], format: Option<&str>, kind: Option<Ki
 fn find(engine: &Engine, name: &str, kind: Option<Kind>) -> Result<Value, Failure> {
     match kind {
         Some(Kind::Container) => Ok(engine.inspect_container(name)?),
-        Some(Kind::Image) => Ok(engine.inspect_image(name)?),
+        Some(Kind::Image) => Ok(engine.inspect_image(name, None)?),
         Some(Kind::Volume) => volume(engine, name)?
             .ok_or_else(|| Failure::new(format!("Error response from daemon: get {name}: no such volume"))),
         None => anything(engine, name),
@@ -109,7 +133,7 @@ fn anything(engine: &Engine, name: &str) -> Result<Value, Failure> {
         Err(Error::NoSuchContainer(_)) => {}
         shown => return Ok(shown?),
     }
-    match engine.inspect_image(name) {
+    match engine.inspect_image(name, None) {
         Err(Error::NoSuchImage(_) | Error::Reference(_)) => {}
         shown => return shown.map_err(|error| refusal::of_engine(&error)),
     }

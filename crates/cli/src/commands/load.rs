@@ -23,7 +23,7 @@ pub(crate) struct LoadArguments {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
-    /// Of an image for several platforms, load the one for this
+    /// Of an image for several platforms, load only the one for this
     #[arg(long)]
     platform: Option<Platform>,
 }
@@ -32,12 +32,11 @@ pub(crate) struct LoadArguments {
 pub(crate) fn run(caller: &Caller, arguments: &LoadArguments) -> Result<ExitCode, Failure> {
     let archive = archive(arguments.input.as_deref())?;
     let host = caller.host()?;
-    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
     // Docker's progress of a load is for terminals alone.
     let quiet = arguments.quiet || !std::io::stderr().is_terminal();
     let display = Display::new(if quiet { Progress::Quiet } else { Progress::Auto });
     let task = display.sink.task("load");
-    let loaded = engine(&host).load(archive, &platform, &task);
+    let loaded = engine(&host).load(archive, arguments.platform.as_ref(), &task);
     display.finish();
     for image in loaded.map_err(of_load)? {
         if image.names.is_empty() {

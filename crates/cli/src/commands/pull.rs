@@ -41,7 +41,7 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
         output::line(format_args!("Using default tag: latest"))?;
     }
     let host = caller.host()?;
-    let before = host.store.images().resolve(&reference.to_string()).ok().flatten();
+    let before = host.store.images().resolve_for(&reference.to_string(), &platform).ok().flatten();
     let display = Display::new(if arguments.quiet { Progress::Quiet } else { Progress::Auto });
     let task = display.sink.task(format!("pull {}", reference.familiar()));
     let pulled = image(&host, &reference, &platform, &task);

@@ -5,6 +5,8 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use kiln_oci::Platform;
+
 use super::caller::Caller;
 use super::engine;
 use crate::display::{Display, Progress};
@@ -20,6 +22,9 @@ pub(crate) struct SaveArguments {
     /// Write to this file instead of the standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Of an image for several platforms, save only the one for this
+    #[arg(long)]
+    platform: Option<Platform>,
 }
 
 /// Saves.
@@ -34,12 +39,12 @@ pub(crate) fn run(caller: &Caller, arguments: &SaveArguments) -> Result<ExitCode
     match &arguments.output {
         Some(path) => {
             let mut archive = Archive::create(path)?;
-            engine.save(&mut archive.file, &arguments.names, &task)?;
+            engine.save(&mut archive.file, &arguments.names, arguments.platform.as_ref(), &task)?;
             archive.finish()?;
         }
         None => {
             let mut output = BufWriter::new(std::io::stdout().lock());
-            engine.save(&mut output, &arguments.names, &task)?;
+            engine.save(&mut output, &arguments.names, arguments.platform.as_ref(), &task)?;
             output.flush()?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_oci::Digest;
+use kiln_oci::{Digest, Platform};
 use kiln_store::{Layer, NewContainer, Union};
 
 use super::parse;
@@ -18,6 +18,8 @@ const NAME_ATTEMPTS: u32 = 8;
 pub struct CreateOptions {
     /// The image, by name or id.
     pub image: String,
+    /// `--platform`: which of the image's; without, that which its name means by itself.
+    pub platform: Option<Platform>,
     /// The words behind the image.
     pub command: Vec<String>,
     /// `--name`.
@@ -74,7 +76,7 @@ impl Engine {
         }
         // Looking at them lets those go that should have gone with their runner, and their names.
         self.containers()?;
-        let image = self.find_image(&options.image)?;
+        let image = self.find_image_for(&options.image, options.platform.as_ref())?;
         let config = self.image_config(&image)?.container();
         let mut settings = Settings::merged(options, &config)?;
         let id = names::id()?;
@@ -90,6 +92,16 @@ impl Engine {
             self.remove_anonymous_volumes(&value.mounts);
         }
         Container::from_row(row?)
+    }
+
+    /// The platform of a container's image, where that is not this machine's.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn foreign_platform(&self, container: &Container) -> Result<Option<Platform>, Error> {
+        let Some(id) = &container.row.image else { return Ok(None) };
+        let platform = self.store.images().get(id)?.map(|image| image.platform);
+        Ok(platform.filter(|platform| !Platform::host().accepts(platform)))
     }
 
     fn insert(

@@ -18,7 +18,7 @@ impl Engine {
             Err(Error::NoSuchContainer(_)) => {}
             result => return result,
         }
-        match self.inspect_image(name) {
+        match self.inspect_image(name, None) {
             Err(Error::NoSuchImage(_) | Error::Reference(_)) => Err(Error::NoSuchObject(name.into())),
             result => result,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kiln_oci::{ImageConfig, Reference};
+use kiln_oci::{ImageConfig, Platform, Reference};
 use kiln_store::{Image, ImageLayer, Layer};
 
 use crate::{Engine, Error};
@@ -35,6 +35,20 @@ impl Engine {
             name.parse::<Reference>()?;
         }
         Err(Error::NoSuchImage(reference.map_or_else(|| name.into(), |r| r.with_default_tag().familiar())))
+    }
+
+    /// The same, but of a name's images the one for `platform`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPlatform`] where the image is there, but not for that platform.
+    pub fn find_image_for(&self, name: &str, platform: Option<&Platform>) -> Result<Image, Error> {
+        let found = self.find_image(name)?;
+        let Some(platform) = platform else { return Ok(found) };
+        let full = name.parse::<Reference>().ok().map(|reference| reference.with_default_tag());
+        let full = full.map(|full| full.to_string()).filter(|full| found.has_name(full));
+        let name_or_id = full.unwrap_or_else(|| found.id.to_string());
+        let fitting = self.store.images().resolve_for(&name_or_id, platform)?;
+        fitting.ok_or_else(|| Error::NoSuchPlatform { name: name.into(), platform: platform.to_string() })
     }
 
     fn image_by_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {

@@ -1,5 +1,7 @@
 //! How an image came to be.
 
+use kiln_oci::Platform;
+
 use super::find::familiar_names;
 use crate::{Engine, Error, moment};
 
@@ -21,12 +23,12 @@ pub struct HistoryRow {
 }
 
 impl Engine {
-    /// The steps of an image's making, newest first.
+    /// The steps of an image's making, newest first; of a name's images the one for `platform`, if it says one.
     ///
     /// # Errors
     /// No such image.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryRow>, Error> {
-        let image = self.find_image(name)?;
+    pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryRow>, Error> {
+        let image = self.find_image_for(name, platform)?;
         let config = self.image_config(&image)?;
         let mut sizes = self.layer_sizes(&image)?.into_iter();
         let mut rows: Vec<HistoryRow> = config

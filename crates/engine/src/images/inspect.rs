@@ -1,6 +1,6 @@
 //! An image as `docker inspect` shows it.
 
-use kiln_oci::ImageConfig;
+use kiln_oci::{ImageConfig, Platform};
 use serde_json::{Map, Value, json};
 
 use super::find::familiar_names;
@@ -8,12 +8,12 @@ use super::list::repository_digests;
 use crate::{Engine, Error, moment};
 
 impl Engine {
-    /// Docker's JSON for an image.
+    /// Docker's JSON for an image; of a name's images the one for `platform`, if it says one.
     ///
     /// # Errors
     /// No such image.
-    pub fn inspect_image(&self, name: &str) -> Result<Value, Error> {
-        let image = self.find_image(name)?;
+    pub fn inspect_image(&self, name: &str, platform: Option<&Platform>) -> Result<Value, Error> {
+        let image = self.find_image_for(name, platform)?;
         let config = self.image_config(&image)?;
         let mut shown = json!({
             "Id": image.id,

@@ -28,14 +28,15 @@ pub struct ImageSummary {
 }
 
 impl Engine {
-    /// All images, newest first.
+    /// All images, newest first. A name for several platforms is one image: that which the name means by itself.
     ///
     /// # Errors
     /// What the store says.
     pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
         let containers = self.store.containers().list()?;
         let mut images = Vec::new();
-        for image in self.store.images().list()? {
+        let shown = |image: &Image| !image.names.is_empty() || !image.is_named();
+        for image in self.store.images().list()?.into_iter().filter(shown) {
             let config = self.image_config(&image)?;
             images.push(ImageSummary {
                 tags: familiar_names(&image),
@@ -51,7 +52,7 @@ impl Engine {
         Ok(images)
     }
 
-    /// Gives the image `source` the further name `target`.
+    /// Gives the image `source`, for all platforms that it has, the further name `target`.
     ///
     /// # Errors
     /// No such image, or a target that is no name.
@@ -59,7 +60,12 @@ impl Engine {
         let reference: Reference =
             target.parse().map_err(|source| Error::TargetReference { text: target.into(), source })?;
         let image = self.find_image(source)?;
-        self.store.images().tag(&reference.with_default_tag().to_string(), &image.id)?;
+        let full = source.parse::<Reference>().ok().map(|source| source.with_default_tag().to_string());
+        let ids = match full.filter(|full| image.has_name(full)) {
+            Some(full) => self.store.images().platforms(&full)?.into_iter().map(|image| image.id).collect(),
+            None => vec![image.id],
+        };
+        self.store.images().tag_all(&reference.with_default_tag().to_string(), &ids)?;
         Ok(())
     }
 }

@@ -32,20 +32,45 @@ impl Engine {
         if by_id && repositories(&names).len() > 1 && !force {
             return Err(Error::SeveralRepositories(image.id.short().into()));
         }
-        let is_last = names.len() == image.names.len();
+        let is_last = names.len() == image.names.len() && (by_id || image.names_by_platform.is_empty());
         if is_last && !force {
             self.refuse_if_used(&image, name)?;
         }
         let mut removed = Vec::new();
+        let mut others = Vec::new();
         for name in &names {
+            others.extend(self.store.images().platforms(name)?);
             self.store.images().untag(name)?;
             removed.push(Removed::Untagged(familiar(name)));
         }
+        others.retain(|other| other.id != image.id);
+        let others = self.remove_unnamed(others)?;
         if is_last {
             self.store.images().remove(&image.id, force)?;
             removed.push(Removed::Deleted(image.id));
+        }
+        removed.extend(others.into_iter().map(Removed::Deleted));
+        if is_last || removed.len() > names.len() {
             // Layers and blobs that nothing else names; the cache may be as large as it is.
             self.store.prune(&Prune { cache_to: Some(u64::MAX), ..Prune::default() })?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes those that have no name any more; the images for other platforms that a name had. One that a container
+    /// uses stays without a name.
+    fn remove_unnamed(&self, images: Vec<Image>) -> Result<Vec<Digest>, Error> {
+        let mut removed = Vec::new();
+        for image in images {
+            let now = self.store.images().get(&image.id)?;
+            if now.is_none_or(|now| now.is_named()) {
+                continue;
+            }
+            match self.store.images().remove(&image.id, false) {
+                Ok(()) => removed.push(image.id),
+                Err(kiln_store::Error::ImageInUse { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(removed)
     }

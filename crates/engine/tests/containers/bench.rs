@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kiln_engine::{CreateOptions, Engine, Error, Stream, Tier};
-use kiln_oci::{ContainerConfig, Digest, HistoryEntry, ImageConfig, Reference, RootFs};
+use kiln_oci::{ContainerConfig, Digest, HistoryEntry, ImageConfig, Platform, Reference, RootFs};
 use kiln_store::{Hashing, ImageLayer, LayerWriter, Metadata, Mode, NewImage, Store, Timestamp};
 
 const APPLETS: [&str; 16] = [
@@ -97,7 +97,7 @@ pub(crate) fn make_image(store: &Store, name: &str, command: &str) -> Digest {
     };
     let id = store.blobs().insert(&config.to_bytes().unwrap()).unwrap().digest;
     let layers = vec![ImageLayer { diff_id, layer: Some(layer.id()), blob: None }];
-    store.images().insert(&NewImage { id: id.clone(), manifest: None, layers }).unwrap();
+    store.images().insert(&NewImage { id: id.clone(), platform: Platform::host(), manifest: None, layers }).unwrap();
     let reference: Reference = name.parse().unwrap();
     store.images().tag(&reference.with_default_tag().to_string(), &id).unwrap();
     id

@@ -73,11 +73,11 @@ fn images_are_listed_and_shown(bench: &Bench) {
     tags.sort();
     assert_eq!(tags, ["box:latest", "second:1"]);
     assert!(images.iter().all(|image| image.size > 100_000 && image.created == Some(1_704_164_645)));
-    let history = bench.engine.history("box").unwrap();
+    let history = bench.engine.history("box", None).unwrap();
     assert_eq!(history[0].id, Some(bench.image.to_string()));
     assert_eq!((history[0].created_by.as_str(), history[0].size, &history[1].id), ("CMD sh", 0, &None));
     assert_eq!(history[1].size, images[0].size);
-    let shown = bench.engine.inspect_image("box").unwrap();
+    let shown = bench.engine.inspect_image("box", None).unwrap();
     assert_eq!((&shown["Os"], &shown["Architecture"]), (&"linux".into(), &"amd64".into()));
     assert_eq!(shown["Config"]["Cmd"], serde_json::json!(["sh"]));
     assert_eq!(shown["RepoTags"], serde_json::json!(["box:latest"]));

@@ -31,25 +31,29 @@ impl Listing {
         names: &[Reference],
         options: &ExportOptions,
     ) -> Result<(Listing, Exported), ExportError> {
-        let (descriptor, platforms) = root(parts, options)?;
         let mut listing = Listing::default();
-        if let Some(raw) = platforms {
-            listing.documents.insert(descriptor.digest.clone(), raw);
-        }
-        for part in parts {
-            listing.add_blobs(part);
-        }
-        let first_created = || parts.first().and_then(|part| part.created.as_deref());
-        listing.add_index_entries(&descriptor, names, options.created.as_deref().or_else(first_created));
-        let configs = parts.iter().map(|part| part.config_descriptor.digest.clone()).collect();
-        Ok((listing, Exported { descriptor, configs }))
+        let exported = listing.add_platforms(parts, names, options)?;
+        Ok((listing, exported))
     }
 
-    /// Adds an image under its own names.
-    pub(crate) fn add_image(&mut self, part: &Parts, names: &[Reference]) {
-        self.add_blobs(part);
-        self.add_index_entries(&part.descriptor, names, part.created.as_deref());
-        self.add_docker_image(part, names);
+    /// Adds an image, or several platforms of one, under names of its own.
+    pub(crate) fn add_platforms(
+        &mut self,
+        parts: &[Parts],
+        names: &[Reference],
+        options: &ExportOptions,
+    ) -> Result<Exported, ExportError> {
+        let (descriptor, platforms) = root(parts, options)?;
+        if let Some(raw) = platforms {
+            self.documents.insert(descriptor.digest.clone(), raw);
+        }
+        for part in parts {
+            self.add_blobs(part);
+        }
+        let first_created = || parts.first().and_then(|part| part.created.as_deref());
+        self.add_index_entries(&descriptor, names, options.created.as_deref().or_else(first_created));
+        let configs = parts.iter().map(|part| part.config_descriptor.digest.clone()).collect();
+        Ok(Exported { descriptor, configs })
     }
 
     /// Lists an image, whose blobs were added, in `manifest.json`.

@@ -24,8 +24,8 @@ pub use directory::oci_directory;
 pub use local::{Owners, local, materialize};
 pub use rootfs::tar;
 
-pub(crate) use archive::{Listing, write_archive};
-pub(crate) use parts::Parts;
+pub(crate) use archive::{Listing, root, write_archive};
+pub(crate) use parts::{Parts, of_contents};
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -131,9 +131,19 @@ impl ExportOptions {
     }
 }
 
-/// Completes a built image: computes its diff ids, stores the config, adds the image to the store
-/// and gives it `names` (with the tag `latest` where they have none).
-pub fn store_image(store: &Store, content: &ImageContent, names: &[Reference]) -> Result<Image, ExportError> {
+/// Completes built images, one a platform: computes their diff ids, stores the configs, adds the images to the store
+/// and gives them `names` (with the tag `latest` where they have none).
+pub fn store_images(store: &Store, contents: &[ImageContent], names: &[Reference]) -> Result<Vec<Image>, ExportError> {
+    let ids = contents.iter().map(|content| Ok(store_image(store, content)?.id));
+    let ids = ids.collect::<Result<Vec<Digest>, ExportError>>()?;
+    for name in names {
+        store.images().tag_all(&name.with_default_tag().to_string(), &ids)?;
+    }
+    let missing = |id: &Digest| kiln_store::Error::MissingImage(id.to_string());
+    ids.iter().map(|id| Ok(store.images().get(id)?.ok_or_else(|| missing(id))?)).collect()
+}
+
+fn store_image(store: &Store, content: &ImageContent) -> Result<Image, ExportError> {
     let diff_ids = pack::diff_ids(store, &content.layers)?;
     let mut config = content.config.clone();
     config.rootfs.diff_ids.clone_from(&diff_ids);
@@ -146,14 +156,8 @@ pub fn store_image(store: &Store, content: &ImageContent, names: &[Reference]) -
         diff_id,
     };
     let layers = diff_ids.into_iter().zip(&content.layers).map(layer).collect();
-    let mut image = store.images().insert(&NewImage { id: id.clone(), manifest: None, layers })?;
-    for name in names {
-        store.images().tag(&name.with_default_tag().to_string(), &id)?;
-    }
-    if let Some(named) = store.images().get(&id)? {
-        image = named;
-    }
-    Ok(image)
+    let image = NewImage { id, platform: config.platform(), manifest: None, layers };
+    Ok(store.images().insert(&image)?)
 }
 
 /// Writes an OCI layout as a tar. Several images become one index of platforms.

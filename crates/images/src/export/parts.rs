@@ -47,7 +47,7 @@ pub(super) fn known_blobs(store: &Store) -> Result<HashMap<Digest, Descriptor>, 
 }
 
 /// Makes images that were just built ready; several layers at once.
-pub(super) fn of_contents(
+pub(crate) fn of_contents(
     store: &Store,
     images: &[ImageContent],
     options: &ExportOptions,

@@ -88,7 +88,7 @@ fn an_archive_is_valid_repeatable_and_loads_to_the_same_image() {
         assert_valid(&bytes);
         assert!(bytes == oci_bytes(&from.store, std::slice::from_ref(&image), &options).0);
 
-        let loaded = load::load(&to.store, bytes.as_slice(), &image.platform, &task()).unwrap();
+        let loaded = load::load(&to.store, bytes.as_slice(), Some(&image.platform), &task()).unwrap();
         assert_eq!(loaded.len(), 1);
         assert_eq!(loaded[0].names, ["docker.io/library/app:latest"]);
         assert_eq!([loaded[0].id.clone()], exported.configs.as_slice());
@@ -104,10 +104,10 @@ fn a_loaded_image_is_saved_with_its_own_manifest() {
     let (from, to) = (TestStore::new(), TestStore::new());
     let image = sample(&from.store);
     let (bytes, exported) = oci_bytes(&from.store, std::slice::from_ref(&image), &ExportOptions::default());
-    let loaded = load::load(&to.store, bytes.as_slice(), &image.platform, &task()).unwrap();
+    let loaded = load::load(&to.store, bytes.as_slice(), Some(&image.platform), &task()).unwrap();
     let stored = to.store.images().get(&loaded[0].id).unwrap().unwrap();
     let mut saved = Vec::new();
-    let again = save::save(&mut saved, &to.store, &[(stored, vec![name("app:2")])], &task()).unwrap();
+    let again = save::save(&mut saved, &to.store, &[(vec![stored], vec![name("app:2")])], &task()).unwrap();
     assert_valid(&saved);
     assert_eq!(again[0].descriptor.digest, exported.descriptor.digest);
 }
@@ -116,13 +116,14 @@ fn a_loaded_image_is_saved_with_its_own_manifest() {
 fn a_built_image_can_be_named_and_saved() {
     let test = TestStore::new();
     let image = sample(&test.store);
-    let stored = store_image(&test.store, &image, &[name("app"), name("app:1.0")]).unwrap();
+    let names = [name("app"), name("app:1.0")];
+    let stored = store_images(&test.store, std::slice::from_ref(&image), &names).unwrap().remove(0);
     assert_eq!(stored.names, ["docker.io/library/app:1.0", "docker.io/library/app:latest"]);
     let mut saved = Vec::new();
-    save::save(&mut saved, &test.store, &[(stored.clone(), vec![name("app")])], &task()).unwrap();
+    save::save(&mut saved, &test.store, &[(vec![stored.clone()], vec![name("app")])], &task()).unwrap();
     assert_valid(&saved);
     let other = TestStore::new();
-    let loaded = load::load(&other.store, saved.as_slice(), &image.platform, &task()).unwrap();
+    let loaded = load::load(&other.store, saved.as_slice(), None, &task()).unwrap();
     assert_eq!(loaded[0].id, stored.id);
 }
 
@@ -132,7 +133,7 @@ fn a_layer_that_was_pulled_keeps_its_blob() {
     let image = sample(&from.store);
     let zstd = ExportOptions { format: Format::ZSTD, ..ExportOptions::default() };
     let (bytes, _) = oci_bytes(&from.store, std::slice::from_ref(&image), &zstd);
-    let loaded = load::load(&to.store, bytes.as_slice(), &image.platform, &task()).unwrap();
+    let loaded = load::load(&to.store, bytes.as_slice(), Some(&image.platform), &task()).unwrap();
     let base = to.store.images().get(&loaded[0].id).unwrap().unwrap();
     let mut layers: Vec<Layer> =
         base.layers.iter().map(|layer| to.store.layers().get(layer.layer.unwrap()).unwrap().unwrap()).collect();
@@ -159,7 +160,7 @@ fn several_platforms_are_one_index_within_the_index() {
     assert_eq!(exported.configs.len(), 2);
     assert_eq!(exported.descriptor.media_type, kiln_oci::MediaType::OciIndex);
     for (position, image) in images.iter().enumerate() {
-        let loaded = load::load(&to.store, bytes.as_slice(), &image.platform, &task()).unwrap();
+        let loaded = load::load(&to.store, bytes.as_slice(), Some(&image.platform), &task()).unwrap();
         assert_eq!(loaded[0].id, exported.configs[position]);
     }
 }

@@ -24,8 +24,8 @@ pub(super) fn load_archive(store: &Store, spool: &Spool, task: &Task) -> Result<
         }
         let described = Described::new(None, config.digest.clone(), layers, &raw)?;
         described.unpack(store, task)?;
-        let id = described.insert(store)?.id;
-        oci::add(store, &mut loaded, id, full_names(&image))?;
+        let taken = described.insert(store)?;
+        oci::add(store, &mut loaded, &[taken], full_names(&image))?;
     }
     Ok(loaded)
 }

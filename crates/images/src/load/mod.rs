@@ -99,13 +99,18 @@ pub enum LoadError {
 pub struct Loaded {
     /// Full names that it was given; may be none.
     pub names: Vec<String>,
-    /// Its id.
+    /// Its id; of an image for several platforms, that of the one which its names mean by themselves.
     pub id: Digest,
 }
 
 /// Loads every image of an OCI archive, docker archive or both in one, in any known compression,
-/// from a file or a pipe. Of an image for several platforms, the one for `platform`.
-pub fn load<R: Read>(store: &Store, archive: R, platform: &Platform, task: &Task) -> Result<Vec<Loaded>, LoadError> {
+/// from a file or a pipe. Of an image for several platforms, those that the archive holds, or the one for `platform`.
+pub fn load<R: Read>(
+    store: &Store,
+    archive: R,
+    platform: Option<&Platform>,
+    task: &Task,
+) -> Result<Vec<Loaded>, LoadError> {
     let spool = archive::Spool::read(store, archive, task)?;
     if spool.document(crate::layout::INDEX).is_some() {
         oci::load_archive(store, &spool, platform, task)

@@ -18,7 +18,7 @@ fn task() -> Task {
 
 fn loaded(bytes: &[u8]) -> Result<(TestStore, Vec<Loaded>), String> {
     let test = TestStore::new();
-    let result = load(&test.store, bytes, &Platform::new("linux", "amd64"), &task());
+    let result = load(&test.store, bytes, Some(&Platform::new("linux", "amd64")), &task());
     result.map(|loaded| (test, loaded)).map_err(|error| error.to_string())
 }
 
@@ -95,7 +95,7 @@ fn old_docker_archives_load_however_compressed() {
         assert!(image.layers.iter().all(|layer| layer.layer.is_some() && layer.layer == image.layers[0].layer));
         // What was loaded can be saved, and is valid then.
         let mut saved = Vec::new();
-        crate::save::save(&mut saved, &test.store, &[(image, vec![])], &task()).unwrap();
+        crate::save::save(&mut saved, &test.store, &[(vec![image], vec![])], &task()).unwrap();
         assert_eq!(crate::validate::archive(saved.as_slice()).unwrap(), []);
     }
 }

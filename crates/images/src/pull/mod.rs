@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_oci::{Descriptor, Digest, Platform, Reference};
+use kiln_oci::{Descriptor, Digest, ManifestOrIndex, Platform, Reference};
 use kiln_progress::{Outcome, Task};
 use kiln_registry::Client;
 use kiln_store::{Image, Layer, LockGuard, LockKey, Sharing, Store};
@@ -50,6 +50,8 @@ pub struct Pulled {
     pub root: Digest,
     /// Digest of the manifest.
     pub manifest: Digest,
+    /// Digests of all manifests of the index; none where there is no index.
+    pub listed: Vec<Digest>,
 }
 
 /// Fetches manifest and config for `platform`, adds the image to the store, and records what the
@@ -70,8 +72,12 @@ pub async fn manifest(
         let described = Described::new(Some(digest.clone()), id, remote.manifest.layers, &config)?;
         let image = described.insert(&store)?;
         let root = remote.root.descriptor.digest;
+        let listed = match remote.root.content {
+            ManifestOrIndex::Index(index) => index.manifests.into_iter().map(|entry| entry.digest).collect(),
+            ManifestOrIndex::Manifest(_) => Vec::new(),
+        };
         store.resolutions().set(&name, &root)?;
-        Ok(Pulled { image, root, manifest: digest })
+        Ok(Pulled { image, root, manifest: digest, listed })
     })
     .await
 }
@@ -109,7 +115,8 @@ pub async fn layers(
     blocking(move || collect(&store, &image)).await
 }
 
-/// Pulls an image with all its layers, and gives it the name of `reference`.
+/// Pulls an image with all its layers, and gives it the name of `reference`. Images for other platforms that have the
+/// name keep it if they are of the same index.
 pub async fn image(
     store: &Store,
     client: &Client,
@@ -120,16 +127,26 @@ pub async fn image(
     let mut pulled = manifest(store, client, reference, platform).await?;
     layers(store, client, reference, &pulled.image, task).await?;
     let (store, name) = (store.clone(), reference.with_default_tag().to_string());
-    let id = pulled.image.id.clone();
-    let manifest = pulled.manifest.clone();
+    let (manifest, listed) = (pulled.manifest.clone(), pulled.listed.clone());
     let image = blocking(move || {
-        store.images().tag(&name, &id)?;
         // Once more, so that the image names its unpacked layers.
-        let described = Described::read(&store, &manifest)?;
-        Ok(described.insert(&store)?)
+        let image = Described::read(&store, &manifest)?.insert(&store)?;
+        name_among_platforms(&store, &name, &image, &listed)?;
+        Ok(store.images().get(&image.id)?.unwrap_or(image))
     });
     pulled.image = image.await?;
     Ok(pulled)
+}
+
+/// Names an image, beside those for other platforms whose manifests are among `listed`.
+fn name_among_platforms(store: &Store, name: &str, image: &Image, listed: &[Digest]) -> Result<(), PullError> {
+    let is_sibling = |other: &Image| {
+        other.platform != image.platform && other.manifest.as_ref().is_some_and(|manifest| listed.contains(manifest))
+    };
+    let mut ids = vec![image.id.clone()];
+    ids.extend(store.images().platforms(name)?.into_iter().filter(is_sibling).map(|other| other.id));
+    store.images().tag_all(name, &ids)?;
+    Ok(())
 }
 
 /// The layers of an image that are all there.

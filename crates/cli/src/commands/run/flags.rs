@@ -209,6 +209,7 @@ pub(super) fn options(arguments: &CreateArguments) -> Result<CreateOptions, Fail
         arguments.image.split_first().map_or_else(Default::default, |(i, c)| (i.clone(), c.to_vec()));
     Ok(CreateOptions {
         image,
+        platform: arguments.platform.clone(),
         command,
         name: arguments.name.clone(),
         entrypoint: arguments.entrypoint.clone().map(|program| vec![program]),

@@ -76,7 +76,7 @@ fn cidfile_is_new(arguments: &CreateArguments) -> Result<Option<&Path>, Failure>
     }
 }
 
-/// Makes the container; pulls the image where that is wanted.
+/// Makes the container; pulls the image where that is wanted, and warns of one that is for another machine.
 fn made(
     host: &Host,
     engine: &Engine,
@@ -86,8 +86,27 @@ fn made(
     if arguments.pull == Pull::Always {
         pull_for(host, arguments, &options.image)?;
     }
+    let container = created(host, engine, arguments, options)?;
+    if arguments.platform.is_none()
+        && let Some(platform) = engine.foreign_platform(&container)?
+    {
+        eprintln!(
+            "WARNING: The requested image's platform ({platform}) does not match the detected host platform ({}) and no \
+             specific platform was requested",
+            Platform::host()
+        );
+    }
+    Ok(container)
+}
+
+fn created(
+    host: &Host,
+    engine: &Engine,
+    arguments: &CreateArguments,
+    options: &CreateOptions,
+) -> Result<Container, Failure> {
     match engine.create(options) {
-        Err(Error::NoSuchImage(name)) if arguments.pull == Pull::Missing => {
+        Err(Error::NoSuchImage(name) | Error::NoSuchPlatform { name, .. }) if arguments.pull == Pull::Missing => {
             if !arguments.quiet {
                 eprintln!("Unable to find image '{name}' locally");
             }
