@@ -81,8 +81,13 @@ impl DirectiveReader {
 }
 
 /// `# name = value` with a name of letters and digits and a value that is not empty.
-fn split(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.strip_prefix('#')?.split_once('=')?;
+pub(crate) fn split(line: &str) -> Option<(&str, &str)> {
+    split_comment(line.strip_prefix('#')?)
+}
+
+/// The same after the `#`.
+pub(crate) fn split_comment(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
     let starts_with_letter = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric());

@@ -4,7 +4,7 @@ use crate::directive::Directives;
 use crate::error::{Error, InstructionProblem, Problem};
 use crate::instruction::{Argument, Instruction, Located};
 use crate::interpret;
-use crate::reader::{self, Node, Warning};
+use crate::reader::{self, Lines, Node, Warning};
 use crate::span::Span;
 
 /// A parsed Dockerfile.
@@ -63,7 +63,11 @@ impl Dockerfile {
     /// Everything that is wrong, in the order of the text; at least one. Lines that cannot be read at all
     /// (a heredoc without end, say) end the search.
     pub fn parse_all(text: &str) -> Result<Dockerfile, Vec<Error>> {
-        let lines = reader::read(text).map_err(|error| vec![error])?;
+        Dockerfile::from_lines(reader::read(text).map_err(|error| vec![error])?, &mut |_, _| {})
+    }
+
+    /// Understands lines that are read; `watch` is shown each with whether it was understood.
+    pub(crate) fn from_lines(lines: Lines, watch: &mut dyn FnMut(&Node, bool)) -> Result<Dockerfile, Vec<Error>> {
         let mut dockerfile = Dockerfile {
             directives: lines.directives,
             global_arguments: Vec::new(),
@@ -72,7 +76,9 @@ impl Dockerfile {
         };
         let mut errors: Vec<Error> = Vec::new();
         for node in &lines.nodes {
-            match dockerfile.push(node) {
+            let pushed = dockerfile.push(node);
+            watch(node, pushed.is_ok());
+            match pushed {
                 // What follows a wrong FROM is not to blame.
                 Err(error) if is_no_stage(&error) && !errors.is_empty() => {}
                 Err(error) => errors.push(error),

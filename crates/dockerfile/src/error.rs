@@ -48,6 +48,9 @@ pub enum ParseProblem {
     /// A directive given twice.
     #[error("only one {0} parser directive can be used")]
     RepeatedDirective(&'static str),
+    /// A `# check=` directive or build argument that cannot be read.
+    #[error("failed to parse check options: {0}")]
+    Checks(#[from] crate::lint::ChecksError),
     /// A heredoc without its closing line.
     #[error("unterminated heredoc")]
     UnterminatedHeredoc,
@@ -263,6 +266,17 @@ pub enum LowerProblem {
     /// The config of a base image was not given.
     #[error("the config of {0} is needed and was not given")]
     MissingBase(String),
+    /// A base image that cannot be had.
+    #[error("{name}: {reason}")]
+    Unavailable {
+        /// The name as written, variables expanded.
+        name: String,
+        /// What whoever looked for it says.
+        reason: String,
+    },
+    /// Rules found something and `error=true` was asked for.
+    #[error("lint violation found for rules: {0}")]
+    Findings(String),
     /// STOPSIGNAL with something that is no signal.
     #[error("invalid signal: {0}")]
     Signal(String),

@@ -29,6 +29,7 @@ mod heredoc;
 pub mod ignore;
 mod instruction;
 mod interpret;
+pub mod lint;
 mod lower;
 mod mount;
 mod names;

@@ -96,6 +96,11 @@ impl IgnoreMatcher {
         Ok(Verdict { excluded, inherited: Inherited(Some(matches)) })
     }
 
+    /// Whether some pattern takes back what others leave out.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.negated)
+    }
+
     /// Whether a walk can leave out all below an excluded directory, because no `!` pattern can bring
     /// anything in it back.
     pub fn can_prune(&self, directory: &str) -> bool {

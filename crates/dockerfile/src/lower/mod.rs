@@ -17,13 +17,14 @@ use std::collections::HashMap;
 use kiln_graph::{Definition, Edge, FileOp, ImageSource, Meta, Op, SourceOp, SourceSpan, Vertex, VertexId};
 use kiln_oci::Platform;
 
-use crate::error::{Error, LowerProblem};
+use crate::error::{Error, LowerProblem, Problem};
 use crate::instruction::{Instruction, Located};
 use crate::names::Origin;
 use crate::options::{Base, BaseName, Bases, NoCache, ResolvedBase};
 use crate::plan::{Lowered, Plan};
 use crate::shell::{Expansion, Options, Shell};
 use crate::span::Span;
+use crate::stages::Needs;
 
 use finished::Finished;
 use state::State;
@@ -34,14 +35,7 @@ pub(crate) const MAIN_CONTEXT: &str = "context";
 /// Lowers the target of a plan.
 pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {
     let needs = plan.stages.needs(&plan.dockerfile, bases)?;
-    let mut lowering = Lowering {
-        plan,
-        bases,
-        definition: Definition::new(),
-        finished: Finished::new(&plan.stages, &needs),
-        contexts: HashMap::new(),
-        images: HashMap::new(),
-    };
+    let mut lowering = Lowering::new(plan, bases, &needs);
     let target = plan.stages.target;
     for index in (0..=target).filter(|index| needs.stages[*index]) {
         let state = lowering.stage(index)?;
@@ -55,6 +49,23 @@ pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {
         source_date_epoch: epoch(plan)?,
         config: state.into_config(&plan.options.labels),
     })
+}
+
+/// The first thing that keeps one of the wanted stages from being lowered, in their order. A stage on a base image
+/// that is not known is not looked at.
+pub(crate) fn first_error(plan: &Plan, bases: &Bases, wanted: &[bool]) -> Option<Error> {
+    let needs = Needs { stages: wanted.to_vec(), bases: Vec::new() };
+    let mut lowering = Lowering::new(plan, bases, &needs);
+    for index in (0..wanted.len()).filter(|index| wanted[*index]) {
+        match lowering.stage(index) {
+            Ok(state) => lowering.finished.insert(index, state),
+            Err(Error {
+                problem: Problem::Lower(LowerProblem::MissingBase(_) | LowerProblem::Circular(_)), ..
+            }) => {}
+            Err(error) => return Some(error),
+        }
+    }
+    None
 }
 
 fn epoch(plan: &Plan) -> Result<Option<i64>, Error> {
@@ -83,6 +94,19 @@ struct Place<'a> {
     stage: usize,
     /// The instruction's lines.
     span: &'a Span,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(plan: &'a Plan, bases: &'a Bases, needs: &Needs) -> Lowering<'a> {
+        Lowering {
+            plan,
+            bases,
+            definition: Definition::new(),
+            finished: Finished::new(&plan.stages, needs),
+            contexts: HashMap::new(),
+            images: HashMap::new(),
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -194,25 +218,27 @@ impl Lowering<'_> {
         }
     }
 
-    /// Expands a word with the variables of the stage.
-    fn expand(&self, state: &State, place: &Place<'_>, text: &str) -> Result<Expansion, Error> {
-        Shell::new(self.plan.dockerfile.directives.escape, Options::default())
-            .expand(text, &state.environment)
-            .map_err(|problem| Error::new(problem, Some(place.span.clone())))
+    fn shell(&self, options: Options) -> Shell {
+        Shell::new(self.plan.dockerfile.directives.escape, options)
     }
 
+    /// Expands a word with the variables of the stage, and splits it.
+    fn expand(&self, state: &State, place: &Place<'_>, text: &str) -> Result<Expansion, Error> {
+        let expanded = self.shell(Options::default()).expand(text, &state.environment);
+        expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))
+    }
+
+    /// Expands a word with the variables of the stage.
     fn word(&self, state: &State, place: &Place<'_>, text: &str) -> Result<String, Error> {
-        Ok(self.expand(state, place, text)?.word)
+        let expanded = self.shell(Options::default()).expand_word(text, &state.environment);
+        expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))
     }
 
     /// What displays show for an instruction: its text with the variables that are set.
     fn display(&self, state: &mut State, located: &Located, remark: &str) -> String {
         let options = Options { raw_quotes: true, skip_unset: true, ..Options::default() };
-        let shell = Shell::new(self.plan.dockerfile.directives.escape, options);
-        let text = match shell.expand(&located.text, &state.environment) {
-            Ok(expansion) => expansion.word,
-            Err(_) => located.text.clone(),
-        };
+        let text = self.shell(options).expand_word(&located.text, &state.environment);
+        let text = text.as_deref().unwrap_or(&located.text);
         let rest = text.trim().get(located.instruction.name().len()..).unwrap_or_default();
         format!("{}{}{rest}{remark}", state.prefix(&self.plan.options), located.instruction.name())
     }

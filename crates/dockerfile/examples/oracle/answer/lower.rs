@@ -41,7 +41,7 @@ fn lowered(request: &Value) -> Result<Result<Lowered, Error>, String> {
 }
 
 /// The made-up registry: a few kinds of images, told apart by what their names contain.
-fn resolve(base: &Base) -> Result<ResolvedBase, String> {
+pub(crate) fn resolve(base: &Base) -> Result<ResolvedBase, String> {
     let reference: Reference = match &base.name {
         BaseName::Image(reference) => reference.clone(),
         BaseName::NamedContext(name) => name.parse().map_err(|error| format!("{name}: {error}"))?,

@@ -7,6 +7,7 @@ use kiln_dockerfile::shell::{Options, Shell};
 use kiln_oci::Reference;
 use serde_json::{Value, json};
 
+mod lint;
 mod lower;
 mod parse;
 
@@ -19,6 +20,7 @@ pub(crate) fn answer(request: &Value) -> Value {
         "pattern" => pattern(request),
         "ignorefile" => json!({ "patterns": read_ignore_file(&text(request, "text")) }),
         "llb" => lower::lower(request),
+        "lint" => lint::lint(request),
         _ => json!({ "unsupported": true }),
     }
 }
