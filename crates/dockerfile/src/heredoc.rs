@@ -33,6 +33,9 @@ impl Heredoc {
 
 /// The documents that a logical line opens, in order, still without text.
 pub(crate) fn opened_by(line: &str) -> Vec<Heredoc> {
+    if !line.contains("<<") {
+        return Vec::new();
+    }
     let raw = Options { raw_quotes: true, raw_escapes: true, skip_unset: true, ..Options::default() };
     let Ok(words) = Shell::new('\\', raw).expand(line, &()) else {
         return Vec::new();

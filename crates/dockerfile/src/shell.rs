@@ -76,7 +76,13 @@ pub enum ShellProblem {
         /// The character after the escape.
         escape: char,
     },
+    /// The values of its variables make it longer than any process could take.
+    TooLong,
 }
+
+/// What variables may add to a text, in bytes: no argument or variable of a process may be longer, and texts
+/// whose variables double each other must not exhaust the memory.
+const MOST_ADDED: usize = 1 << 20;
 
 impl fmt::Display for ShellProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,6 +95,7 @@ impl fmt::Display for ShellProblem {
             Self::BadPattern { pattern, escape } => {
                 write!(f, "invalid pattern ({pattern}) in substitution: invalid escape '\\{escape}'")
             }
+            Self::TooLong => f.write_str("its variables add more than 1 MiB to it"),
         }
     }
 }
@@ -117,22 +124,43 @@ impl Shell {
     }
 
     /// Expands `text` with `variables`.
+    ///
+    /// # Errors
+    /// An unclosed quote or brace, a substitution that does not exist, a variable that must be set and is not,
+    /// or an outcome more than 1 MiB longer than `text`.
     pub fn expand(&self, text: &str, variables: &dyn Variables) -> Result<Expansion, ShellError> {
-        let mut run = Run {
-            rest: text,
-            escape: self.escape,
-            options: self.options,
-            variables,
-            matched: BTreeSet::new(),
-            unmatched: BTreeSet::new(),
-            depth: 0,
-            operands: 0,
-        };
+        if self.is_plain(text) {
+            let words = text.split_whitespace().map(str::to_owned).collect();
+            return Ok(Expansion { word: text.to_owned(), words, ..Expansion::default() });
+        }
+        let mut run = Run::new(self, text, variables, Words::default());
         let (word, words) = run
             .until(None, self.options.raw_escapes)
             .map_err(|problem| ShellError { word: text.to_owned(), problem })?;
         Ok(Expansion { word, words, matched: run.matched, unmatched: run.unmatched })
     }
+
+    /// Expands `text` as one word.
+    ///
+    /// # Errors
+    /// As [`Shell::expand`].
+    pub fn expand_word(&self, text: &str, variables: &dyn Variables) -> Result<String, ShellError> {
+        if self.is_plain(text) {
+            return Ok(text.to_owned());
+        }
+        let expanded = Run::new(self, text, variables, Words::not_wanted()).until(None, self.options.raw_escapes);
+        expanded.map(|(word, _)| word).map_err(|problem| ShellError { word: text.to_owned(), problem })
+    }
+
+    /// Whether there is nothing to expand.
+    fn is_plain(&self, text: &str) -> bool {
+        !text.contains(|c| c == self.escape || is_special(c))
+    }
+}
+
+/// Whether a character may mean something else than itself, whatever the escape character.
+fn is_special(c: char) -> bool {
+    matches!(c, '$' | '\'' | '"')
 }
 
 /// Braces nested deeper than this are refused, so that hostile input cannot exhaust the stack.
@@ -149,9 +177,28 @@ struct Run<'a> {
     /// How many operands of `${name…}` were read. BuildKit forgets the part of a word that stands before
     /// one (in the list of words only), and Dockerfiles are read as it reads them.
     operands: u32,
+    /// The most bytes that may come out.
+    limit: usize,
+    /// What a list of words starts as.
+    words: Words,
 }
 
 impl<'a> Run<'a> {
+    fn new(shell: &Shell, text: &'a str, variables: &'a dyn Variables, words: Words) -> Run<'a> {
+        Run {
+            rest: text,
+            escape: shell.escape,
+            options: shell.options,
+            variables,
+            matched: BTreeSet::new(),
+            unmatched: BTreeSet::new(),
+            depth: 0,
+            operands: 0,
+            limit: text.len() + MOST_ADDED,
+            words,
+        }
+    }
+
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -174,7 +221,7 @@ impl<'a> Run<'a> {
 
     fn until_inner(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), ShellProblem> {
         let mut word = String::new();
-        let mut words = Words::default();
+        let mut words = self.words.clone();
         while let Some(c) = self.peek() {
             if stop == Some(c) {
                 self.next();
@@ -187,8 +234,8 @@ impl<'a> Run<'a> {
                     if self.operands > before {
                         words.current.clear();
                     }
-                    word.push_str(&value);
-                    value.chars().for_each(|c| words.add(c));
+                    words.add(&value);
+                    self.append(&mut word, &value)?;
                 }
                 '\'' | '"' if !self.options.skip_quotes => {
                     let before = self.operands;
@@ -196,10 +243,15 @@ impl<'a> Run<'a> {
                     if self.operands > before {
                         words.current.clear();
                     }
-                    word.push_str(&value);
                     words.add_raw(&value);
+                    self.append(&mut word, &value)?;
                 }
-                _ => self.plain(&mut word, &mut words),
+                c if c == self.escape => self.escaped(&mut word, &mut words),
+                _ => {
+                    let plain = self.plain(stop);
+                    words.add(plain);
+                    word.push_str(plain);
+                }
             }
         }
         match stop {
@@ -208,19 +260,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// An ordinary character, or an escape with the character after it.
-    fn plain(&mut self, word: &mut String, words: &mut Words) {
-        let Some(c) = self.next() else { return };
-        if c != self.escape {
-            word.push(c);
-            words.add(c);
-            return;
+    fn append(&self, word: &mut String, value: &str) -> Result<(), ShellProblem> {
+        if word.len() + value.len() > self.limit {
+            return Err(ShellProblem::TooLong);
         }
-        if self.options.raw_escapes {
-            word.push(c);
-            words.add_raw(c.encode_utf8(&mut [0; 4]));
-        }
-        if let Some(c) = self.next() {
+        word.push_str(value);
+        Ok(())
+    }
+
+    /// The ordinary characters that come next, at least one.
+    fn plain(&mut self, stop: Option<char>) -> &'a str {
+        let (escape, first) = (self.escape, self.peek().map_or(0, char::len_utf8));
+        let after = self.rest[first..].find(|c| c == escape || is_special(c) || Some(c) == stop);
+        let (plain, rest) = self.rest.split_at(after.map_or(self.rest.len(), |after| first + after));
+        self.rest = rest;
+        plain
+    }
+
+    /// An escape with the character after it.
+    fn escaped(&mut self, word: &mut String, words: &mut Words) {
+        let Some(escape) = self.next() else { return };
+        let kept = self.options.raw_escapes.then_some(escape);
+        for c in kept.into_iter().chain(self.next()) {
             word.push(c);
             words.add_raw(c.encode_utf8(&mut [0; 4]));
         }
@@ -261,7 +322,10 @@ impl<'a> Run<'a> {
                     self.next();
                     return Ok(());
                 }
-                Some('$') => out.push_str(&self.dollar()?),
+                Some('$') => {
+                    let value = self.dollar()?;
+                    self.append(out, &value)?;
+                }
                 Some(c) => {
                     self.next();
                     if c != self.escape {
@@ -393,7 +457,7 @@ impl<'a> Run<'a> {
         let Some(value) = self.value(name).or(self.empty_if_unset()) else {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         };
-        Ok(parse_pattern(&pattern)?.replace(value, &replacement, all))
+        parse_pattern(&pattern)?.replace(value, &replacement, all, self.limit).ok_or(ShellProblem::TooLong)
     }
 
     /// What an unset variable is worth, unless its reference stays as written.
@@ -433,23 +497,44 @@ fn parse_pattern(pattern: &str) -> Result<ValuePattern, ShellProblem> {
 }
 
 /// Collects words split at blanks.
-#[derive(Default)]
+#[derive(Clone)]
 struct Words {
+    wanted: bool,
     done: Vec<String>,
     current: String,
 }
 
+impl Default for Words {
+    fn default() -> Self {
+        Words { wanted: true, done: Vec::new(), current: String::new() }
+    }
+}
+
 impl Words {
-    fn add(&mut self, c: char) {
-        if !c.is_whitespace() {
-            self.current.push(c);
-        } else if !self.current.is_empty() {
-            self.done.push(std::mem::take(&mut self.current));
+    /// Collects nothing.
+    fn not_wanted() -> Words {
+        Words { wanted: false, ..Words::default() }
+    }
+
+    fn add(&mut self, text: &str) {
+        if !self.wanted {
+            return;
         }
+        let mut rest = text;
+        while let Some(blank) = rest.find(char::is_whitespace) {
+            self.current.push_str(&rest[..blank]);
+            if !self.current.is_empty() {
+                self.done.push(std::mem::take(&mut self.current));
+            }
+            rest = rest[blank..].trim_start();
+        }
+        self.current.push_str(rest);
     }
 
     fn add_raw(&mut self, text: &str) {
-        self.current.push_str(text);
+        if self.wanted {
+            self.current.push_str(text);
+        }
     }
 
     fn finish(mut self) -> Vec<String> {

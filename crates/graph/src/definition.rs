@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use kiln_oci::Platform;
 use serde::Serialize;
@@ -95,6 +96,10 @@ pub struct OpDigest(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VertexDigest(pub [u8; 32]);
 
+// Hashers that have taken in what they are for, which would cost as much as a small operation each time.
+static OPERATION: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("kiln op 1"));
+static VERTEX: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("kiln vertex 1"));
+
 impl Vertex {
     /// The digest of the operation and the platform, whatever the inputs are.
     ///
@@ -103,7 +108,7 @@ impl Vertex {
     pub fn op_digest(&self) -> Result<OpDigest, DefinitionError> {
         // In one piece: the many small writes of the encoder would cost more than the hash.
         let text = serde_json::to_vec(&(&self.op, &self.platform)).map_err(DefinitionError::Encoding)?;
-        Ok(OpDigest(blake3::derive_key("kiln op 1", &text)))
+        Ok(OpDigest(*OPERATION.clone().update(&text).finalize().as_bytes()))
     }
 }
 
@@ -184,7 +189,7 @@ impl Definition {
     }
 
     fn digest_of(&self, op: OpDigest, inputs: &[Edge]) -> VertexDigest {
-        let mut hasher = blake3::Hasher::new_derive_key("kiln vertex 1");
+        let mut hasher = VERTEX.clone();
         hasher.update(&op.0);
         for edge in inputs {
             hasher.update(&self.digests[edge.vertex.0 as usize].0);
