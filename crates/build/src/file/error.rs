@@ -13,6 +13,8 @@ pub(crate) enum FileError {
     Store(Arc<kiln_store::Error>),
     #[error("\"/{path}\": not found{hint}")]
     NotFound { path: String, hint: String },
+    #[error("lstat /{path}: no such file or directory{hint}")]
+    NoSuchDirectory { path: String, hint: String },
     #[error("cannot copy to non-directory: /{0}")]
     NotADirectory(String),
     #[error("cannot replace to directory /{0} with file")]

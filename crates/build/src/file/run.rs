@@ -64,7 +64,7 @@ pub(crate) fn run(job: &FileJob<'_>, writer: &LayerWriter) -> Result<Landed, Fil
     Ok(landed)
 }
 
-/// Whom `--chown` names, by the account files of the base.
+/// Whom `--chown` names, or USER for the directories of WORKDIR, by the account files of the base.
 fn owner_of(chown: Option<&str>, base: &Union) -> Result<Option<Owner>, FileError> {
     let Some(chown) = chown else { return Ok(None) };
     let files = AccountFiles::of_layers(base)?;
@@ -77,17 +77,10 @@ fn metadata(mode: u32, owner: Option<Owner>) -> Metadata {
 }
 
 fn make_directory(make: &MakeDirectory, destination: &Destination<'_>, job: &FileJob<'_>) -> Result<(), FileError> {
-    let owner = working_owner(make.owner.as_deref(), job.base)?;
+    let owner = owner_of(make.owner.as_deref(), job.base)?;
     let path = destination.resolve(make.path.as_bytes())?;
     destination.make_directories(&path, &metadata(make.mode, owner))?;
     Ok(())
-}
-
-/// Whom directories of WORKDIR belong to: the user that the next process would run as.
-fn working_owner(user: Option<&str>, base: &Union) -> Result<Option<Owner>, FileError> {
-    let Some(user) = user.filter(|user| !user.is_empty()) else { return Ok(None) };
-    let identity = users::running(user, AccountFiles::of_layers(base)?.accounts())?;
-    Ok(Some(Owner { uid: identity.uid, gid: identity.gid }))
 }
 
 fn write_file(write: &WriteFile, destination: &Destination<'_>, job: &FileJob<'_>) -> Result<(), FileError> {

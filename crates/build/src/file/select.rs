@@ -9,7 +9,7 @@ use kiln_graph::Copy;
 use kiln_store::Kind;
 
 use super::FileError;
-use super::wildcard::{has_wildcard, matches, unescape};
+use super::wildcard::{has_wildcard, matches};
 use crate::tree::{Node, Tree, base_name, components, join, lossy};
 
 /// What one copy reads.
@@ -61,15 +61,19 @@ fn exclusion(patterns: &[String]) -> Result<Option<IgnoreMatcher>, FileError> {
     IgnoreMatcher::new(patterns).map(Some).map_err(|e| FileError::Pattern(e.to_string()))
 }
 
-/// The paths that a source stands for.
+/// The paths that a source stands for: as BuildKit has it, a backslash escapes only where there are wildcards,
+/// and a pattern may match nothing, but not in a directory that is not there.
 fn expand(source: &[u8], tree: &Tree) -> Result<Vec<Vec<u8>>, FileError> {
     if !has_wildcard(source) {
-        return Ok(vec![unescape(source)]);
+        return Ok(vec![source.to_vec()]);
     }
     let parts: Vec<&[u8]> = components(source).collect();
     let fixed = parts.iter().take_while(|part| !has_wildcard(part)).count();
-    let prefix = parts[..fixed].iter().fold(Vec::new(), |path, part| join(&path, &unescape(part)));
+    let prefix = parts[..fixed].iter().fold(Vec::new(), |path, part| join(&path, part));
     let start = tree.resolve(&prefix)?;
+    if !start.is_empty() && tree.lookup(&start).is_none() {
+        return Err(FileError::NoSuchDirectory { path: lossy(&start), hint: hint(&start, tree) });
+    }
     let mut found = Vec::new();
     expand_below(&start, &prefix, &parts[fixed..], tree, &mut found).map_err(|_| FileError::Pattern(lossy(source)))?;
     Ok(found)

@@ -14,19 +14,6 @@ pub(super) fn has_wildcard(pattern: &[u8]) -> bool {
     false
 }
 
-/// A source without wildcards as the path that it means: escapes undone.
-pub(super) fn unescape(pattern: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(pattern.len());
-    let mut bytes = pattern.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => out.extend(bytes.next()),
-            other => out.push(*other),
-        }
-    }
-    out
-}
-
 /// A pattern that is malformed: a class without end, an escape at the end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadPattern;

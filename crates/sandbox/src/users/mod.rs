@@ -38,9 +38,6 @@ pub enum UserError {
     /// A number that no user or group can have.
     #[error("uids and gids must be in range 0-2147483647, not {0}")]
     OutOfRange(String),
-    /// A number that no file can belong to.
-    #[error("a file's owner must be in range 0-4294967294, not {0}")]
-    NoFileOwner(String),
     /// A user who is in more groups than the kernel takes.
     #[error("user {user} is in {count} groups, but a process can be in at most {limit}")]
     TooManyGroups {

@@ -15,10 +15,11 @@ pub struct Owner {
 /// Resolves `user[:group]` for files, as BuildKit does for `COPY --chown`.
 ///
 /// A number is both user and group; a name brings passwd's group. A name that the files do not
-/// know is user 0 with group 0; an unknown group takes the user's number.
+/// know is user 0 with group 0; an unknown group takes the user's number. A number is what fits into 32 bits
+/// with a sign: a negative one counts down from 4294967296, -1 leaves root, and a greater one is a name.
 ///
 /// # Errors
-/// A name where the root file system has neither passwd nor group file, and numbers above 4294967294.
+/// A name where the root file system has neither passwd nor group file.
 pub fn owning(chown: &str, accounts: Accounts<'_>) -> Result<Owner, UserError> {
     let (user, group) = chown.split_once(':').unwrap_or((chown, ""));
     let owner = user_part(user, accounts)?;
@@ -29,7 +30,7 @@ fn user_part(user: &str, accounts: Accounts<'_>) -> Result<Owner, UserError> {
     if user.is_empty() {
         return Ok(Owner::default());
     }
-    if let Some(id) = numeric(user)? {
+    if let Some(id) = numeric(user) {
         return Ok(Owner { uid: id, gid: id });
     }
     let passwd = known(accounts.passwd, user, accounts)?;
@@ -38,7 +39,7 @@ fn user_part(user: &str, accounts: Accounts<'_>) -> Result<Owner, UserError> {
 }
 
 fn group_part(group: &str, uid: u32, accounts: Accounts<'_>) -> Result<u32, UserError> {
-    if let Some(id) = numeric(group)? {
+    if let Some(id) = numeric(group) {
         return Ok(id);
     }
     let groups = known(accounts.group, group, accounts)?;
@@ -54,12 +55,10 @@ fn known<'a>(file: Option<&'a [u8]>, name: &str, accounts: Accounts<'_>) -> Resu
     Ok(file.unwrap_or_default())
 }
 
-fn numeric(text: &str) -> Result<Option<u32>, UserError> {
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(None);
-    }
-    match database::number(text.as_bytes()) {
-        Some(id) if id < u32::MAX => Ok(Some(id)),
-        _ => Err(UserError::NoFileOwner(text.into())),
+fn numeric(text: &str) -> Option<u32> {
+    match text.parse::<i32>() {
+        Ok(-1) => Some(0),
+        Ok(id) => Some(id.cast_unsigned()),
+        Err(_) => None,
     }
 }

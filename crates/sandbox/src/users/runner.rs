@@ -15,7 +15,7 @@ pub struct Identity {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// The other groups, sorted, without `gid`.
+    /// The supplementary groups: `gid` first, then the others, sorted.
     pub additional_gids: Vec<u32>,
     /// The home directory: passwd's, or `/`.
     pub home: String,
@@ -24,7 +24,7 @@ pub struct Identity {
 impl Identity {
     /// Root, for where no account file is to be asked.
     pub fn root() -> Self {
-        Identity { uid: 0, gid: 0, additional_gids: Vec::new(), home: "/root".into() }
+        Identity { uid: 0, gid: 0, additional_gids: vec![0], home: "/root".into() }
     }
 }
 
@@ -32,7 +32,8 @@ impl Identity {
 ///
 /// A user whom passwd knows (by name, or by number) has passwd's group and home, and every group
 /// that names them. A number that it does not know has group 0 and home `/`. A group given after
-/// the colon takes the place of all groups.
+/// the colon takes the place of all groups. The primary group is among the supplementary ones too, so that
+/// a process that changes its group keeps what it was denied as a member of it.
 ///
 /// # Errors
 /// Names that the files do not know, and numbers above 2147483647.
@@ -44,11 +45,15 @@ pub fn running(user: &str, accounts: Accounts<'_>) -> Result<Identity, UserError
         (None, "") => Identity::root(),
         (None, _) => Identity { uid: numeric_user(user)?, gid: 0, additional_gids: Vec::new(), home: "/".into() },
     };
-    if !group.is_empty() {
-        identity.gid = find_group(group, accounts)?;
-    } else if let Some(entry) = entry {
-        identity.additional_gids = groups_of(entry.name, user, identity.gid, accounts)?;
-    }
+    let others = match entry {
+        _ if !group.is_empty() => {
+            identity.gid = find_group(group, accounts)?;
+            Vec::new()
+        }
+        Some(entry) => groups_of(entry.name, user, identity.gid, accounts)?,
+        None => Vec::new(),
+    };
+    identity.additional_gids = std::iter::once(identity.gid).chain(others).collect();
     Ok(identity)
 }
 

@@ -20,16 +20,16 @@ fn check_running(user: &str, want: Result<(u32, u32, &[u32], &str), &str>) {
 
 #[test]
 fn a_process_runs_as_docker_would_have_it() {
-    check_running("", Ok((0, 0, &[10], "/root")));
-    check_running("root", Ok((0, 0, &[10], "/root")));
-    check_running("kiln", Ok((1234, 2345, &[50, 63], "/home/kiln")));
-    check_running("1234", Ok((1234, 2345, &[50, 63], "/home/kiln")));
-    check_running("kiln:staff", Ok((1234, 50, &[], "/home/kiln")));
-    check_running("kiln:99", Ok((1234, 99, &[], "/home/kiln")));
-    check_running("other", Ok((1300, 1301, &[50], "/")));
-    check_running("65534", Ok((65534, 0, &[], "/")));
-    check_running("65534:7", Ok((65534, 7, &[], "/")));
-    check_running(":50", Ok((0, 50, &[], "/root")));
+    check_running("", Ok((0, 0, &[0, 10], "/root")));
+    check_running("root", Ok((0, 0, &[0, 10], "/root")));
+    check_running("kiln", Ok((1234, 2345, &[2345, 50, 63], "/home/kiln")));
+    check_running("1234", Ok((1234, 2345, &[2345, 50, 63], "/home/kiln")));
+    check_running("kiln:staff", Ok((1234, 50, &[50], "/home/kiln")));
+    check_running("kiln:99", Ok((1234, 99, &[99], "/home/kiln")));
+    check_running("other", Ok((1300, 1301, &[1301, 50], "/")));
+    check_running("65534", Ok((65534, 0, &[0], "/")));
+    check_running("65534:7", Ok((65534, 7, &[7], "/")));
+    check_running(":50", Ok((0, 50, &[50], "/root")));
     check_running("nobodyhere", Err("unable to find user nobodyhere: no matching entries in passwd file"));
     check_running("kiln:nogroup", Err("unable to find group nogroup: no matching entries in group file"));
     check_running("2147483648", Err("uids and gids must be in range 0-2147483647, not 2147483648"));
@@ -57,7 +57,11 @@ fn a_copy_belongs_to_whom_buildkit_says() {
     check("nosuchuser", 0, 0);
     check("nosuchuser:6", 0, 6);
     check("5:nosuchgroup", 5, 5);
-    check("4294967294", 4_294_967_294, 4_294_967_294);
+    check("05:0x6", 5, 5);
+    check("2147483647", 2_147_483_647, 2_147_483_647);
+    check("2147483648:7", 0, 7);
+    check("-5", 4_294_967_291, 4_294_967_291);
+    check("5:-1", 5, 0);
 }
 
 #[test]
@@ -77,7 +81,7 @@ proptest! {
         let accounts = Accounts { passwd: Some(&passwd), group: Some(&group) };
         if let Ok(identity) = running(&user, accounts) {
             prop_assert!(identity.home.starts_with('/'));
-            prop_assert!(!identity.additional_gids.contains(&identity.gid));
+            prop_assert_eq!(identity.additional_gids.first(), Some(&identity.gid));
         }
         let _ = owning(&user, accounts);
     }
