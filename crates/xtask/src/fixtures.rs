@@ -1,19 +1,23 @@
 //! `cargo xtask fixtures`: stand-ins for the public base images, assembled from Debian packages into OCI layouts under
-//! `target/fixtures`. Done once; afterwards nothing here needs the network. Starts nothing that stays.
+//! `target/fixtures`, and an emulator beside them. Done once; afterwards nothing here needs the network. Starts nothing
+//! that stays.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::command::{Outcome, output, program, run_quietly};
-use crate::layout::{self, About};
-use crate::{layer_difference, packages, workspace};
+use crate::layout::{self, About, Build};
+use crate::{emulator, foreign, layer_difference, packages, workspace};
 
 /// Change this when an image is assembled differently: older ones are then made again.
 const EDITION: &str = "3";
 /// The time stamped on everything that has none of its own: 2020-01-01T00:00:00Z.
 const EPOCH: &str = "1577836800";
 const CREATED: &str = "2020-01-01T00:00:00Z";
+
+/// This machine's, of the package busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
 
 struct Image {
     /// Directory below `target/fixtures`.
@@ -26,6 +30,8 @@ struct Image {
 
 enum Contents {
     Busybox,
+    /// The same for each of these architectures.
+    BusyboxFor(&'static [&'static str]),
     /// A minimal Debian.
     Debian,
     /// A layer over that Debian: these packages, then these symbolic links (path, target).
@@ -39,6 +45,13 @@ const IMAGES: &[Image] = &[
         command: "sh",
         environment: &[],
         contents: Contents::Busybox,
+    },
+    Image {
+        directory: "busybox-platforms",
+        name: "docker.io/library/busybox:latest",
+        command: "sh",
+        environment: &[],
+        contents: Contents::BusyboxFor(&["amd64", "arm64"]),
     },
     Image {
         directory: "debian",
@@ -74,6 +87,9 @@ pub(crate) fn assemble() -> Outcome<PathBuf> {
 
 /// The same, but only these images (by directory) and what they stand on.
 pub(crate) fn assemble_only(directories: &[&str]) -> Outcome<PathBuf> {
+    if let Some(unknown) = directories.iter().find(|name| IMAGES.iter().all(|image| image.directory != **name)) {
+        return Err(format!("there is no image {unknown}"));
+    }
     let stands_on_debian = |image: &Image| matches!(image.contents, Contents::DebianWith(..));
     let wanted = |image: &Image| directories.contains(&image.directory);
     let debian = IMAGES.iter().any(|image| wanted(image) && stands_on_debian(image));
@@ -85,7 +101,7 @@ fn assemble_wanted(wanted: impl Fn(&Image) -> bool) -> Outcome<PathBuf> {
     let wanted = IMAGES.iter().filter(|image| wanted(image));
     let missing: Vec<&Image> = wanted.filter(|image| !done(&directory, image)).collect();
     if missing.is_empty() {
-        return Ok(directory);
+        return emulator::ensure(&directory).map(|()| directory);
     }
     if !rustix::process::geteuid().is_root() {
         return Err("assembling the base images needs root, once (their files belong to several users)".into());
@@ -96,7 +112,7 @@ fn assemble_wanted(wanted: impl Fn(&Image) -> bool) -> Outcome<PathBuf> {
         println!("assembling {} in {}", image.name, directory.join(image.directory).display());
         assemble_one(&directory, image).map_err(|e| format!("{}: {e}", image.name))?;
     }
-    Ok(directory)
+    emulator::ensure(&directory).map(|()| directory)
 }
 
 fn done(directory: &Path, image: &Image) -> bool {
@@ -111,12 +127,12 @@ fn done(directory: &Path, image: &Image) -> bool {
 fn assemble_one(directory: &Path, image: &Image) -> Outcome {
     let work = directory.join(format!(".{}.{}", image.directory, std::process::id()));
     let finished = work.join("layout");
-    let result = layers(directory, &work, image).and_then(|layers| {
+    let result = builds(directory, &work, image).and_then(|builds| {
         let about =
             About { name: image.name, command: image.command, environment: image.environment, created: CREATED };
         let place = directory.join(image.directory);
         fs::create_dir_all(&finished)
-            .and_then(|()| layout::write(&finished, &about, &layers))
+            .and_then(|()| layout::write(&finished, &about, &builds))
             .and_then(|()| fs::write(finished.join("edition"), EDITION))
             .and_then(|()| if place.exists() { fs::remove_dir_all(&place) } else { Ok(()) })
             .and_then(|()| fs::rename(&finished, &place))
@@ -126,12 +142,30 @@ fn assemble_one(directory: &Path, image: &Image) -> Outcome {
     result.and(cleared)
 }
 
-/// The uncompressed layer tars of an image, bottom first.
-fn layers(directory: &Path, work: &Path, image: &Image) -> Outcome<Vec<PathBuf>> {
+/// The image for each of its platforms.
+fn builds(directory: &Path, work: &Path, image: &Image) -> Outcome<Vec<Build>> {
     fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
+    let Contents::BusyboxFor(architectures) = image.contents else {
+        return Ok(vec![Build { architecture: layout::architecture(), layers: layers(directory, work, image)? }]);
+    };
+    let build = |architecture: &&'static str| {
+        let work = work.join(architecture);
+        fs::create_dir_all(&work).map_err(|e| format!("{}: {e}", work.display()))?;
+        let program = if *architecture == layout::architecture() {
+            PathBuf::from(BUSYBOX)
+        } else {
+            foreign::unpacked("busybox-static", Some(architecture), &work)?.join("bin/busybox")
+        };
+        Ok(Build { architecture, layers: vec![busybox(&work, &program)?] })
+    };
+    architectures.iter().map(build).collect()
+}
+
+/// The uncompressed layer tars of an image for this machine, bottom first.
+fn layers(directory: &Path, work: &Path, image: &Image) -> Outcome<Vec<PathBuf>> {
     let debian = debian_tar(directory);
     match image.contents {
-        Contents::Busybox => busybox(work).map(|tar| vec![tar]),
+        Contents::Busybox | Contents::BusyboxFor(_) => busybox(work, Path::new(BUSYBOX)).map(|tar| vec![tar]),
         Contents::Debian => {
             let tar = work.join("debian.tar");
             bootstrap(&tar, &[], &[])?;
@@ -167,8 +201,8 @@ fn bootstrap(tar: &Path, packages: &[&str], links: &[(&str, &str)]) -> Outcome {
     run_quietly(command.arg("bookworm").arg(tar))
 }
 
-/// One static binary under the name of each of its commands, as a tar.
-fn busybox(work: &Path) -> Outcome<PathBuf> {
+/// A static busybox under the name of each command that this machine's has, as a tar.
+fn busybox(work: &Path, program_file: &Path) -> Outcome<PathBuf> {
     let root = work.join("root");
     let at = |path: &str| root.join(path);
     let wrong = |e: std::io::Error| format!("{}: {e}", root.display());
@@ -177,8 +211,8 @@ fn busybox(work: &Path) -> Outcome<PathBuf> {
         fs::set_permissions(at(directory), fs::Permissions::from_mode(0o755)).map_err(wrong)?;
     }
     fs::set_permissions(at("tmp"), fs::Permissions::from_mode(0o1777)).map_err(wrong)?;
-    fs::copy("/bin/busybox", at("bin/busybox")).map_err(wrong)?;
-    for applet in output(&mut program("/bin/busybox", &["--list"]))?.lines() {
+    fs::copy(program_file, at("bin/busybox")).map_err(wrong)?;
+    for applet in output(&mut program(BUSYBOX, &["--list"]))?.lines() {
         if applet != "busybox" {
             symlink("busybox", at("bin").join(applet)).map_err(wrong)?;
         }

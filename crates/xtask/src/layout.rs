@@ -1,4 +1,4 @@
-//! Writes an OCI image layout directory: layers, config, manifest, index.
+//! Writes an OCI image layout directory: layers, configs, manifests, index.
 //! Knows nothing of kiln's own writer, so that a fault there does not hide in the fixtures.
 
 use std::fs::{self, File};
@@ -10,7 +10,16 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The image of one platform.
+pub(crate) struct Build {
+    /// Its architecture, as OCI and Debian both call it.
+    pub(crate) architecture: &'static str,
+    /// Uncompressed tars, bottom first.
+    pub(crate) layers: Vec<PathBuf>,
+}
 
 /// What an image's config says besides its layers.
 pub(crate) struct About<'a> {
@@ -24,15 +33,35 @@ pub(crate) struct About<'a> {
     pub(crate) created: &'a str,
 }
 
-/// Writes a layout of one image with these uncompressed tars as layers, bottom first, into the empty directory `dir`.
-pub(crate) fn write(dir: &Path, about: &About<'_>, layers: &[PathBuf]) -> io::Result<()> {
+/// Writes a layout of one image into the empty directory `dir`; of several platforms as an index within the index.
+pub(crate) fn write(dir: &Path, about: &About<'_>, builds: &[Build]) -> io::Result<()> {
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
+    let mut manifests = builds.iter().map(|build| add_image(&blobs, about, build)).collect::<io::Result<Vec<_>>>()?;
+    let mut top = match manifests.as_mut_slice() {
+        [only] => only.take(),
+        _ => add_json(&blobs, &index(&manifests), INDEX)?,
+    };
+    let tag = about.name.rsplit(':').next().unwrap_or("latest");
+    top["annotations"] = json!({
+        "io.containerd.image.name": about.name,
+        "org.opencontainers.image.ref.name": tag,
+    });
+    fs::write(dir.join("index.json"), index(&[top]).to_string())?;
+    fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+}
+
+fn index(manifests: &[Value]) -> Value {
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+}
+
+/// Adds what one platform's image consists of; returns its manifest's descriptor.
+fn add_image(blobs: &Path, about: &About<'_>, build: &Build) -> io::Result<Value> {
     let mut descriptors = Vec::new();
     let mut diff_ids = Vec::new();
     let mut history = Vec::new();
-    for tar in layers {
-        let (descriptor, diff_id) = add_layer(&blobs, tar)?;
+    for tar in &build.layers {
+        let (descriptor, diff_id) = add_layer(blobs, tar)?;
         descriptors.push(descriptor);
         diff_ids.push(diff_id);
         history.push(json!({"created": about.created, "created_by": "assembled from Debian packages"}));
@@ -40,35 +69,26 @@ pub(crate) fn write(dir: &Path, about: &About<'_>, layers: &[PathBuf]) -> io::Re
     let environment: Vec<&str> = std::iter::once(PATH).chain(about.environment.iter().copied()).collect();
     let config = json!({
         "created": about.created,
-        "architecture": architecture(),
+        "architecture": build.architecture,
         "os": "linux",
         "config": {"Env": environment, "Cmd": [about.command]},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "history": history,
     });
-    let config = add_json(&blobs, &config, "application/vnd.oci.image.config.v1+json")?;
+    let config = add_json(blobs, &config, "application/vnd.oci.image.config.v1+json")?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": config,
         "layers": descriptors,
     });
-    let mut manifest = add_json(&blobs, &manifest, "application/vnd.oci.image.manifest.v1+json")?;
-    let tag = about.name.rsplit(':').next().unwrap_or("latest");
-    manifest["annotations"] = json!({
-        "io.containerd.image.name": about.name,
-        "org.opencontainers.image.ref.name": tag,
-    });
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [manifest],
-    });
-    fs::write(dir.join("index.json"), index.to_string())?;
-    fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+    let mut manifest = add_json(blobs, &manifest, "application/vnd.oci.image.manifest.v1+json")?;
+    manifest["platform"] = json!({"architecture": build.architecture, "os": "linux"});
+    Ok(manifest)
 }
 
-fn architecture() -> &'static str {
+/// This machine's, as OCI and Debian both call it.
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -152,14 +172,16 @@ mod tests {
         let layout = directory.path().join("layout");
         let about =
             About { name: "docker.io/library/a:b", command: "sh", environment: &[], created: "2026-01-01T00:00:00Z" };
-        write(&layout, &about, &[tar]).unwrap();
+        let build = |architecture| Build { architecture, layers: vec![tar.clone()] };
+        write(&layout, &about, &[build("amd64"), build("arm64")]).unwrap();
         let mut blobs = Vec::new();
         for blob in fs::read_dir(layout.join("blobs/sha256")).unwrap().flatten() {
             let bytes = fs::read(blob.path()).unwrap();
             assert_eq!(blob.file_name().to_str().unwrap(), hex(&Sha256::digest(&bytes)));
             blobs.push(String::from_utf8_lossy(&bytes).into_owned());
         }
-        assert_eq!(blobs.len(), 3);
+        // Two configs, two manifests, the index of both, and the layer, which is the same.
+        assert_eq!(blobs.len(), 6);
         let diff_id = hex(&Sha256::digest(vec![7; 300_000]));
         assert!(blobs.iter().any(|blob| blob.contains(&diff_id)));
     }

@@ -5,7 +5,9 @@ mod bench;
 mod binary;
 mod command;
 mod demo;
+mod emulator;
 mod fixtures;
+mod foreign;
 mod layer_difference;
 mod layout;
 mod packages;
@@ -19,7 +21,8 @@ usage: cargo xtask CHORE
 
   demo           build an example, change a file, build again, run it
   test [--full]  everything that must hold before a change goes in; --full with the large counts
-  fixtures       assemble the base images' stand-ins under target/fixtures (once)
+  fixtures [DIRECTORY...]
+                 assemble the base images' stand-ins under target/fixtures (once), or only these
   bench          kiln beside plain tools, as ratios of one run
 ";
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["test", "--full"] => test::test(true),
         ["bench"] => bench::bench(),
         ["fixtures"] => fixtures::assemble().map(drop),
+        ["fixtures", wanted @ ..] => fixtures::assemble_only(wanted).map(drop),
         ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
