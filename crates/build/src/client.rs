@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_sandbox::Secret;
 
-use crate::context::{Context, ContextError, LocalContext};
+use crate::context::{Context, ContextError, IgnoreFile, LocalContext};
 use crate::ssh::SshAgent;
 
 /// The caller of a build.
@@ -59,8 +59,8 @@ const LARGEST_SECRET: u64 = 500 << 10;
 pub struct LocalDirectory {
     /// The directory.
     pub path: PathBuf,
-    /// The text of its ignore file.
-    pub ignore: Option<String>,
+    /// Its ignore file.
+    pub ignore: Option<IgnoreFile>,
 }
 
 /// A client on the same machine: contexts are directories, read in place.
@@ -98,7 +98,7 @@ impl Client for LocalClient {
             return Ok(Some(Arc::clone(context) as Arc<dyn Context>));
         }
         let Some(directory) = self.directories.get(name) else { return Ok(None) };
-        let context = Arc::new(LocalContext::open(&directory.path, directory.ignore.as_deref())?);
+        let context = Arc::new(LocalContext::open(&directory.path, directory.ignore.as_ref())?);
         opened.insert(name.to_owned(), Arc::clone(&context));
         Ok(Some(context))
     }

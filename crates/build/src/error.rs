@@ -6,7 +6,7 @@ use kiln_graph::SourceSpan;
 
 use crate::client::SecretError;
 use crate::context::ContextError;
-use crate::file::FileError;
+use crate::file::{FileError, Guess};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,14 @@ pub enum StepProblem {
     /// The step wants more than the caller allowed.
     #[error("{0} is not allowed")]
     NotAllowed(Entitlement),
+    /// A source of a copy is not there.
+    #[error("{message}")]
+    MissingSource {
+        /// Which, in BuildKit's words.
+        message: String,
+        /// What may have been meant.
+        guess: Option<Guess>,
+    },
     /// Not supported yet.
     #[error("{0} is not supported yet")]
     Unsupported(String),
@@ -145,6 +153,9 @@ impl From<FileError> for StepProblem {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Cancelled => StepProblem::Cancelled,
+            FileError::NotFound { ref guess, .. } | FileError::NoSuchDirectory { ref guess, .. } => {
+                StepProblem::MissingSource { message: error.to_string(), guess: guess.clone() }
+            }
             other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
         }
     }

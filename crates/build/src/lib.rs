@@ -22,9 +22,10 @@ mod tree;
 
 pub use build::{Builder, BuiltImage, Outcome, StepReport};
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
-pub use context::{Context, ContextEntry, ContextError, LocalContext, Snapshot};
+pub use context::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, LocalContext, Snapshot};
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain};
 pub use explain::{Change, Explanation};
+pub use file::Guess;
 pub use kiln_sandbox::Secret;
 pub use request::{Allowed, Destination, DockerfileText, NamedContext, Output, OutputKind, Request};
 pub use ssh::{KeyProblem, SshAgent, SshError, SshSource};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_build::{DockerfileText, LocalDirectory};
+use kiln_build::{DockerfileText, IgnoreFile, LocalDirectory};
 
 use crate::failure::Failure;
 
@@ -101,18 +101,18 @@ fn read_stdin() -> Result<DockerfileText, Failure> {
 }
 
 /// `NAME.dockerignore` beside the Dockerfile, or `.dockerignore` of the context.
-fn ignore_file(dockerfile: &Path, context: &Path) -> Result<Option<String>, Failure> {
+fn ignore_file(dockerfile: &Path, context: &Path) -> Result<Option<IgnoreFile>, Failure> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(".dockerignore");
     match read_ignore(Path::new(&own))? {
-        Some(text) => Ok(Some(text)),
+        Some(own) => Ok(Some(own)),
         None => read_ignore(&context.join(".dockerignore")),
     }
 }
 
-fn read_ignore(path: &Path) -> Result<Option<String>, Failure> {
+fn read_ignore(path: &Path) -> Result<Option<IgnoreFile>, Failure> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => Ok(Some(IgnoreFile { name: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() })),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

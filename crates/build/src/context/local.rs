@@ -9,13 +9,14 @@ use kiln_dockerfile::ignore::IgnoreMatcher;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::walk::{self, Walk};
-use super::{Context, ContextEntry, ContextError, Snapshot};
+use super::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, Snapshot};
 
 /// A directory of this machine as a build context.
 pub struct LocalContext {
     identity: String,
     root: OwnedFd,
     ignore: IgnoreMatcher,
+    ignore_file: IgnoreFile,
     snapshot: OnceLock<Result<Arc<Snapshot>, ContextError>>,
 }
 
@@ -24,7 +25,7 @@ impl LocalContext {
     ///
     /// # Errors
     /// No such directory, no permission, a rule that is no pattern.
-    pub fn open(directory: &Path, ignore: Option<&str>) -> Result<Self, ContextError> {
+    pub fn open(directory: &Path, ignore: Option<&IgnoreFile>) -> Result<Self, ContextError> {
         let unusable = |reason: String| ContextError::Unusable { path: directory.to_owned(), reason };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, Mode::empty()).map_err(|error| match error {
@@ -32,9 +33,10 @@ impl LocalContext {
             other => unusable(other.to_string()),
         })?;
         let identity = directory.canonicalize().map_err(|error| unusable(error.to_string()))?;
-        let ignore = IgnoreMatcher::from_file(ignore.unwrap_or_default());
-        let ignore = ignore.map_err(|error| ContextError::Ignore(error.to_string()))?;
-        Ok(LocalContext { identity: identity.display().to_string(), root, ignore, snapshot: OnceLock::new() })
+        let ignore_file = ignore.cloned().unwrap_or_default();
+        let ignore = ignore_file.matcher()?;
+        let identity = identity.display().to_string();
+        Ok(LocalContext { identity, root, ignore, ignore_file, snapshot: OnceLock::new() })
     }
 }
 
@@ -57,10 +59,12 @@ impl Context for LocalContext {
         Ok((file, entry))
     }
 
-    fn ignored_by(&self, path: &[u8]) -> Option<String> {
-        let there = rustix::fs::statat(&self.root, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        let rule = self.ignore.excluded_by(&String::from_utf8_lossy(path)).ok().flatten();
-        rule.filter(|_| there).map(str::to_owned)
+    fn ignored_by(&self, path: &[u8]) -> Option<IgnoreRule> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), beneath).ok()?;
+        let pattern = self.ignore.excluded_by(&String::from_utf8_lossy(path)).ok().flatten()?;
+        self.ignore_file.rule(pattern)
     }
 }
 
@@ -82,6 +86,10 @@ mod tests {
         directory
     }
 
+    fn ignoring(text: &str) -> IgnoreFile {
+        IgnoreFile { name: ".dockerignore".into(), text: text.into() }
+    }
+
     fn paths(snapshot: &Snapshot) -> Vec<String> {
         snapshot.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
     }
@@ -99,9 +107,9 @@ mod tests {
     #[test]
     fn ignored_directories_stay_where_an_exception_is_below() {
         let directory = tree();
-        let context = LocalContext::open(directory.path(), Some("d\n!d/e/y\n*.md\nout\n")).unwrap();
+        let context = LocalContext::open(directory.path(), Some(&ignoring("d\n!d/e/y\n*.md\nout\n"))).unwrap();
         assert_eq!(paths(&context.snapshot().unwrap()), ["d", "d/e", "d/e/y", "d-z"]);
-        assert_eq!(context.ignored_by(b"skip.md").as_deref(), Some("*.md"));
+        assert_eq!(context.ignored_by(b"skip.md").unwrap().to_string(), ".dockerignore:3: *.md");
         assert_eq!(context.ignored_by(b"missing.md"), None);
         assert_eq!(context.ignored_by(b"d-z"), None);
     }
@@ -119,13 +127,13 @@ mod tests {
     #[test]
     fn what_cannot_be_a_context_is_said() {
         let directory = tree();
-        let message = |path: &str, ignore: Option<&str>| match LocalContext::open(&directory.path().join(path), ignore)
-        {
-            Ok(_) => panic!("{path} was opened"),
-            Err(error) => error.to_string(),
-        };
+        let message =
+            |path: &str, ignore: Option<&IgnoreFile>| match LocalContext::open(&directory.path().join(path), ignore) {
+                Ok(_) => panic!("{path} was opened"),
+                Err(error) => error.to_string(),
+            };
         assert!(message("missing", None).contains("not found"));
         assert!(message("d/x", None).contains("d/x"));
-        assert!(message("d", Some("[")).contains("ignore file"));
+        assert!(message("d", Some(&ignoring("["))).contains(".dockerignore:1"));
     }
 }

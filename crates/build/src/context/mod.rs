@@ -5,6 +5,7 @@
 
 mod digests;
 mod error;
+mod ignore;
 mod local;
 mod snapshot;
 mod walk;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub(crate) use digests::ContextDigests;
 pub use error::ContextError;
+pub use ignore::{IgnoreFile, IgnoreRule};
 pub use local::LocalContext;
 pub use snapshot::{ContextEntry, Snapshot};
 pub(crate) use walk::describe;
@@ -35,6 +37,6 @@ pub trait Context: Send + Sync {
     /// A file that is gone, became something else, or may not be read.
     fn open(&self, path: &[u8]) -> Result<(File, ContextEntry), ContextError>;
 
-    /// Whether a path exists but is left out by an ignore rule; the rule as written.
-    fn ignored_by(&self, path: &[u8]) -> Option<String>;
+    /// Whether a path exists but is left out by an ignore rule: which.
+    fn ignored_by(&self, path: &[u8]) -> Option<IgnoreRule>;
 }

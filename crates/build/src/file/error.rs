@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::missing::Guess;
 use crate::tree::TreeError;
 
 /// Why a file operation failed.
@@ -11,10 +12,10 @@ pub(crate) enum FileError {
     Tree(#[from] TreeError),
     #[error("{0}")]
     Store(Arc<kiln_store::Error>),
-    #[error("\"/{path}\": not found{hint}")]
-    NotFound { path: String, hint: String },
-    #[error("lstat /{path}: no such file or directory{hint}")]
-    NoSuchDirectory { path: String, hint: String },
+    #[error("\"/{path}\": not found")]
+    NotFound { path: String, guess: Option<Guess> },
+    #[error("lstat /{path}: no such file or directory")]
+    NoSuchDirectory { path: String, guess: Option<Guess> },
     #[error("cannot copy to non-directory: /{0}")]
     NotADirectory(String),
     #[error("cannot replace to directory /{0} with file")]

@@ -10,11 +10,13 @@ mod copy;
 mod destination;
 mod digest;
 mod error;
+mod missing;
 mod run;
 mod select;
 mod wildcard;
 
 pub(crate) use digest::Counted;
 pub(crate) use error::FileError;
+pub use missing::Guess;
 pub(crate) use run::{FileJob, Landed, run};
 pub(crate) use select::{Selected, Selection, select};

@@ -9,6 +9,7 @@ use kiln_graph::Copy;
 use kiln_store::Kind;
 
 use super::FileError;
+use super::missing::{Guess, guess};
 use super::wildcard::{has_wildcard, matches};
 use crate::tree::{Node, Tree, base_name, components, join, lossy};
 
@@ -72,7 +73,7 @@ fn expand(source: &[u8], tree: &Tree) -> Result<Vec<Vec<u8>>, FileError> {
     let prefix = parts[..fixed].iter().fold(Vec::new(), |path, part| join(&path, part));
     let start = tree.resolve(&prefix)?;
     if !start.is_empty() && tree.lookup(&start).is_none() {
-        return Err(FileError::NoSuchDirectory { path: lossy(&start), hint: hint(&start, tree) });
+        return Err(FileError::NoSuchDirectory { path: lossy(&start), guess: guess(&start, tree) });
     }
     let mut found = Vec::new();
     expand_below(&start, &prefix, &parts[fixed..], tree, &mut found).map_err(|_| FileError::Pattern(lossy(source)))?;
@@ -104,10 +105,11 @@ fn expand_below(
 
 fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Selected, FileError> {
     let resolved = tree.resolve(path)?;
-    let missing = || FileError::NotFound { path: shown(source, path), hint: hint(path, tree) };
+    let missing = || FileError::NotFound { path: shown(source, path), guess: guess(path, tree) };
     let root = tree.lookup(&resolved).ok_or_else(missing)?;
     if root.kind != Kind::Directory && path.ends_with(b"/") && !resolved.is_empty() {
-        return Err(FileError::NotFound { path: shown(source, path), hint: ": it is not a directory".into() });
+        let guess = Some(Guess::NotADirectory(lossy(&resolved)));
+        return Err(FileError::NotFound { path: shown(source, path), guess });
     }
     let below = match root.kind {
         Kind::Directory => tree.below(&resolved),
@@ -132,7 +134,7 @@ fn parents_of(source: &str, path: &[u8], tree: &Tree) -> Result<(Vec<Placed>, Ve
     for depth in 1..kept.len() {
         let full = all[..skipped + depth].join(&b'/');
         let resolved = tree.resolve(&full)?;
-        let missing = || FileError::NotFound { path: lossy(&full), hint: String::new() };
+        let missing = || FileError::NotFound { path: lossy(&full), guess: None };
         parents.push((kept[..depth].join(&b'/'), tree.lookup(&resolved).ok_or_else(missing)?));
     }
     Ok((parents, kept.join(&b'/')))
@@ -150,22 +152,4 @@ fn without_excluded(mut selected: Selected, exclude: Option<&IgnoreMatcher>) -> 
     let mut keep = keep?.into_iter();
     selected.below.retain(|_| keep.next().unwrap_or(true));
     Ok(Some(selected))
-}
-
-/// What may have been meant by a name that is missing: the same in other case, or one that is ignored.
-fn hint(path: &[u8], tree: &Tree) -> String {
-    if let Tree::Context(context, _) = tree {
-        let plain = components(path).collect::<Vec<_>>().join(&b'/');
-        if let Some(rule) = context.ignored_by(&plain) {
-            return format!(" (it is there, but the rule {rule:?} of the ignore file leaves it out)");
-        }
-    }
-    let parts: Vec<&[u8]> = components(path).collect();
-    let Some((name, directory)) = parts.split_last() else { return String::new() };
-    let siblings = tree.children(&directory.join(&b'/'));
-    let same = siblings.iter().find(|node| base_name(&node.path).eq_ignore_ascii_case(name));
-    match same {
-        Some(node) => format!(" (did you mean {:?}?)", lossy(&node.path)),
-        None => String::new(),
-    }
 }

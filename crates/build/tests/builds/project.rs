@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kiln_build::{
-    Allowed, BuildError, Builder, DockerfileText, Explanation, LocalClient, LocalDirectory, Outcome, Request,
+    Allowed, BuildError, Builder, DockerfileText, Explanation, IgnoreFile, LocalClient, LocalDirectory, Outcome,
+    Request,
 };
 use kiln_dockerfile::NoCache;
 use kiln_graph::NetworkMode;
@@ -75,7 +76,9 @@ impl Project {
     }
 
     pub(crate) fn try_build(&self, dockerfile: &str) -> Result<Built, BuildError> {
-        let main = LocalDirectory { path: self.context.clone(), ignore: self.ignore.clone() };
+        let named = |text: &String| IgnoreFile { name: ".dockerignore".into(), text: text.clone() };
+        let ignore = self.ignore.as_ref().map(named);
+        let main = LocalDirectory { path: self.context.clone(), ignore };
         let client = Arc::new(LocalClient::new(BTreeMap::from([("context".to_owned(), main)])));
         let registry = Client::new(Config::default(), Arc::new(Anonymous));
         let builder = Builder::new(self.store.clone(), Tier::Root, registry);
