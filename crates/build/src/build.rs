@@ -18,7 +18,8 @@ use crate::error::BuildError;
 use crate::executor;
 use crate::explain::Explanation;
 use crate::history::dated;
-use crate::output::Built;
+use crate::output::{Built, Written};
+use crate::push::{self, Push};
 use crate::request::{NamedContext, Request};
 use crate::step::{Rootfs, Steps};
 
@@ -35,6 +36,8 @@ pub struct Builder {
 pub struct Outcome {
     /// The images, one a platform.
     pub images: Vec<BuiltImage>,
+    /// What names the images in the store together, if that was made.
+    pub kept: Option<Exported>,
     /// What was written for each output of the request, in order; `None` for file systems.
     pub exported: Vec<Option<Exported>>,
     /// What became of each step, in the order of the Dockerfile.
@@ -174,33 +177,57 @@ impl Builder {
     }
 
     async fn export(&self, request: &Request, solved: Vec<Solved>, progress: &Sink) -> Result<Outcome, BuildError> {
-        let (store, request, progress) = (self.store.clone(), request.clone(), progress.clone());
-        blocking(move || export(&store, &request, solved, &progress)).await?
+        let (store, request, sink) = (self.store.clone(), request.clone(), progress.clone());
+        let (outcome, pushes) = blocking(move || export(&store, &request, solved, &sink)).await??;
+        push::all(&self.store, &self.registry, &pushes, progress).await?;
+        Ok(outcome)
     }
 }
 
-fn export(store: &Store, request: &Request, solved: Vec<Solved>, progress: &Sink) -> Result<Outcome, BuildError> {
+/// Keeps and writes the result; what goes to registries comes back.
+fn export(
+    store: &Store,
+    request: &Request,
+    solved: Vec<Solved>,
+    progress: &Sink,
+) -> Result<(Outcome, Vec<Push>), BuildError> {
     let epoch = solved.iter().find_map(|solved| solved.epoch);
     let (contents, steps): (Vec<_>, Vec<_>) = solved.into_iter().map(|solved| (solved.content, solved.steps)).unzip();
     let built = Built { store, images: &contents, names: &request.names, epoch };
     let task = progress.task("exporting the result");
     task.start();
     let written = (|| {
-        let ids = if request.keeps_image() { built.keep()? } else { Vec::new() };
+        let kept = request.kept.as_ref().map(|kept| built.keep(kept, &task)).transpose()?.unwrap_or_default();
         let exported = request.outputs.iter().map(|output| built.write(output, &task));
-        Ok::<_, BuildError>((ids, exported.collect::<Result<Vec<_>, _>>()?))
+        Ok::<_, BuildError>((kept, exported.collect::<Result<Vec<_>, _>>()?))
     })();
     task.finish(match &written {
         Ok(_) => TaskOutcome::Done,
         Err(error) => TaskOutcome::Failed(error.to_string()),
     });
-    let (ids, exported) = written?;
+    let ((ids, kept), written) = written?;
+    let (exported, pushes) = sorted(written);
     let images = contents.into_iter().enumerate().map(|(place, content)| BuiltImage {
         platform: content.platform,
         id: ids.get(place).cloned(),
         config: content.config,
     });
-    Ok(Outcome { images: images.collect(), exported, steps: steps.into_iter().flatten().collect() })
+    let outcome = Outcome { images: images.collect(), kept, exported, steps: steps.into_iter().flatten().collect() };
+    Ok((outcome, pushes))
+}
+
+/// What each output is, in order, and what of them is to be pushed.
+fn sorted(written: Vec<Written>) -> (Vec<Option<Exported>>, Vec<Push>) {
+    let mut pushes = Vec::new();
+    let exported = written.into_iter().map(|written| match written {
+        Written::Done(exported) => exported,
+        Written::Packed(push) => {
+            let (descriptor, configs) = (push.parcel.descriptor().clone(), push.parcel.configs());
+            pushes.push(push);
+            Some(Exported { descriptor, configs })
+        }
+    });
+    (exported.collect(), pushes)
 }
 
 fn plan_options(request: &Request, platform: &Platform) -> PlanOptions {

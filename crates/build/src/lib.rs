@@ -15,6 +15,7 @@ mod file;
 mod history;
 mod key;
 mod output;
+mod push;
 mod request;
 mod ssh;
 mod step;
@@ -26,6 +27,7 @@ pub use context::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, L
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain};
 pub use explain::{Change, Explanation};
 pub use file::Guess;
+pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::Secret;
-pub use request::{Allowed, Destination, DockerfileText, NamedContext, Output, OutputKind, Request};
+pub use request::{Allowed, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request};
 pub use ssh::{KeyProblem, SshAgent, SshError, SshSource};

@@ -6,12 +6,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use kiln_images::export::{self, ExportError, ExportOptions, Exported, ImageContent};
+use kiln_images::push::Parcel;
 use kiln_oci::{Digest, Reference};
 use kiln_progress::Task;
 use kiln_store::{Store, Timestamp, Union};
 
 use crate::error::{BuildError, chain};
-use crate::request::{Destination, Output, OutputKind};
+use crate::push::Push;
+use crate::request::{Destination, Kept, Output, OutputKind, PushedAs};
 
 /// What a build made, ready to be written.
 pub(crate) struct Built<'a> {
@@ -21,6 +23,14 @@ pub(crate) struct Built<'a> {
     pub(crate) epoch: Option<i64>,
 }
 
+/// What became of an output.
+pub(crate) enum Written {
+    /// It is where it should be; file systems have no description.
+    Done(Option<Exported>),
+    /// It is ready to be pushed.
+    Packed(Push),
+}
+
 /// Where the bytes of an archive go: a file that takes its place when it is whole, or a stream.
 enum Sink {
     File { file: File, temporary: PathBuf, path: PathBuf },
@@ -28,20 +38,17 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(destination: &Destination) -> io::Result<Self> {
-        match destination {
-            Destination::Stdout => Ok(Sink::Stdout(io::stdout())),
-            Destination::Path(path) => {
-                if is_special(path) {
-                    let file = File::options().write(true).open(path)?;
-                    return Ok(Sink::File { file, temporary: path.clone(), path: path.clone() });
-                }
-                let mut name = path.file_name().unwrap_or_default().to_owned();
-                name.push(format!(".kiln-{}", std::process::id()));
-                let temporary = path.with_file_name(name);
-                Ok(Sink::File { file: File::create(&temporary)?, temporary, path: path.clone() })
-            }
+    /// A file at `path`, or the standard output.
+    fn open(path: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Sink::Stdout(io::stdout())) };
+        if is_special(path) {
+            let file = File::options().write(true).open(path)?;
+            return Ok(Sink::File { file, temporary: path.to_owned(), path: path.to_owned() });
         }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".kiln-{}", std::process::id()));
+        let temporary = path.with_file_name(name);
+        Ok(Sink::File { file: File::create(&temporary)?, temporary, path: path.to_owned() })
     }
 
     fn finish(mut self) -> io::Result<()> {
@@ -84,22 +91,63 @@ impl Write for Sink {
 }
 
 impl Built<'_> {
-    /// Adds the images to the store, under the build's names; gives their ids.
-    pub(crate) fn keep(&self) -> Result<Vec<Digest>, BuildError> {
-        let kept = export::store_images(self.store, self.images, self.names);
-        let kept = kept.map_err(|error| BuildError::Export(chain(&error)))?;
-        Ok(kept.into_iter().map(|image| image.id).collect())
+    /// Adds the images to the store; gives their ids, and what names them together where that was made.
+    pub(crate) fn keep(&self, kept: &Kept, task: &Task) -> Result<(Vec<Digest>, Option<Exported>), BuildError> {
+        let failed = |error| BuildError::Export(chain(&error));
+        let (images, exported) = if kept.packed {
+            let options = ExportOptions { annotations: kept.annotations.clone(), ..ExportOptions::default() };
+            let stored = export::store_packed_images(self.store, self.images, &kept.names, &options, task);
+            stored.map(|(images, exported)| (images, Some(exported))).map_err(failed)?
+        } else {
+            (export::store_images(self.store, self.images, &kept.names).map_err(failed)?, None)
+        };
+        Ok((images.into_iter().map(|image| image.id).collect(), exported))
     }
 
-    /// Writes one output.
-    pub(crate) fn write(&self, output: &Output, task: &Task) -> Result<Option<Exported>, BuildError> {
-        match (output.kind, &output.destination) {
-            (OutputKind::Local, Destination::Path(path)) => self.local(path, output).map(|()| None),
-            (OutputKind::Local, Destination::Stdout) => {
+    /// The build's names, or those of the output if it has none.
+    fn names(&self, output: &Output) -> Vec<Reference> {
+        if self.names.is_empty() { output.names.clone() } else { self.names.to_vec() }
+    }
+
+    fn options(&self, output: &Output) -> ExportOptions {
+        ExportOptions {
+            format: output.compression,
+            force_format: output.force_compression,
+            media_types: output.media_types,
+            annotations: output.annotations.clone(),
+            newest: self.newest(output),
+            created: None,
+        }
+    }
+
+    /// Writes one output, or makes it ready for its registries.
+    pub(crate) fn write(&self, output: &Output, task: &Task) -> Result<Written, BuildError> {
+        let path = match &output.destination {
+            Destination::Registry(pushed_as) => return self.pack(output, *pushed_as, task).map(Written::Packed),
+            Destination::Path(path) => Some(path.as_path()),
+            Destination::Stdout => None,
+        };
+        let exported = match (output.kind, path) {
+            (OutputKind::Local, Some(path)) => self.local(path, output).map(|()| None),
+            (OutputKind::OciDirectory, Some(path)) => self.layout(path, output, task).map(Some),
+            (OutputKind::Local | OutputKind::OciDirectory, None) => {
                 Err(BuildError::Export("a directory cannot be written to the standard output; use type=tar".into()))
             }
-            _ => self.archive(output, task),
-        }
+            _ => self.archive(path, output, task),
+        };
+        exported.map(Written::Done)
+    }
+
+    fn pack(&self, output: &Output, pushed_as: PushedAs, task: &Task) -> Result<Push, BuildError> {
+        let packed = Parcel::of_contents(self.store, self.images, &self.options(output), task);
+        let parcel = packed.map_err(|error| BuildError::Export(chain(&error)))?;
+        Ok(Push { parcel, names: self.names(output), pushed_as })
+    }
+
+    fn layout(&self, path: &Path, output: &Output, task: &Task) -> Result<Exported, BuildError> {
+        let (names, options) = (self.names(output), self.options(output));
+        let written = export::oci_directory(path, self.store, self.images, &names, &options, task);
+        written.map_err(|error| BuildError::Export(chain(&error)))
     }
 
     fn newest(&self, output: &Output) -> Option<Timestamp> {
@@ -112,7 +160,10 @@ impl Built<'_> {
         let directory = File::open(path).map_err(fail)?;
         let newest = self.newest(output);
         match self.images {
-            [image] => self.local_image(&directory, image, newest),
+            [image] if output.platform_split != Some(true) => self.local_image(&directory, image, newest),
+            several if output.platform_split == Some(false) => {
+                several.iter().try_for_each(|image| self.local_image(&directory, image, newest))
+            }
             several => several.iter().try_for_each(|image| {
                 let below = path.join(image.platform.to_string().replace('/', "_"));
                 std::fs::create_dir_all(&below).map_err(fail)?;
@@ -126,13 +177,10 @@ impl Built<'_> {
         export::local(directory.as_fd(), &rootfs, newest).map_err(|error| BuildError::Export(chain(&error)))
     }
 
-    fn archive(&self, output: &Output, task: &Task) -> Result<Option<Exported>, BuildError> {
-        let shown = match &output.destination {
-            Destination::Path(path) => path.display().to_string(),
-            Destination::Stdout => "standard output".into(),
-        };
+    fn archive(&self, path: Option<&Path>, output: &Output, task: &Task) -> Result<Option<Exported>, BuildError> {
+        let shown = path.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
         let fail = |error: io::Error| BuildError::Export(format!("cannot write {shown}: {error}"));
-        let mut sink = Sink::open(&output.destination).map_err(fail)?;
+        let mut sink = Sink::open(path).map_err(fail)?;
         match self.write_archive(&mut sink, output, task) {
             Ok(exported) => {
                 sink.finish().map_err(fail)?;
@@ -146,9 +194,7 @@ impl Built<'_> {
     }
 
     fn write_archive(&self, sink: &mut Sink, output: &Output, task: &Task) -> Result<Option<Exported>, ExportError> {
-        let names: Vec<Reference> = self.names.iter().chain(&output.names).cloned().collect();
-        let options =
-            ExportOptions { format: output.compression, newest: self.newest(output), ..ExportOptions::default() };
+        let (names, options) = (self.names(output), self.options(output));
         match (output.kind, self.images) {
             (OutputKind::Docker, [image]) => export::docker(sink, self.store, image, &names, &options, task).map(Some),
             (OutputKind::Tar, [image]) => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use kiln_dockerfile::NoCache;
 use kiln_graph::{ExtraHost, NetworkMode, Ulimit};
 use kiln_images::compression::Format;
+use kiln_images::export::{Annotation, MediaTypes};
 use kiln_images::load::Selector;
 use kiln_oci::{Platform, Reference};
 
@@ -43,17 +44,14 @@ pub struct Request {
     pub allow: Allowed,
     /// `-t`.
     pub names: Vec<Reference>,
-    /// Where the result goes besides; see [`Request::keeps_image`].
+    /// As what the result becomes an image of the store; `None`: it does not.
+    pub kept: Option<Kept>,
+    /// Where the result goes besides.
     pub outputs: Vec<Output>,
+    /// `--all-stages`: those that the target does not need are built too, and only cached.
+    pub all_stages: bool,
     /// How many steps run at once; the solver's default without.
     pub jobs: Option<NonZeroUsize>,
-}
-
-impl Request {
-    /// Whether the result becomes an image of the store: it has a name, or it goes nowhere else.
-    pub fn keeps_image(&self) -> bool {
-        !self.names.is_empty() || self.outputs.is_empty()
-    }
 }
 
 /// The text of a Dockerfile.
@@ -90,6 +88,17 @@ pub struct Allowed {
     pub insecure: bool,
 }
 
+/// How the result becomes an image of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its names.
+    pub names: Vec<Reference>,
+    /// What its manifest is to carry when it is pushed or saved.
+    pub annotations: Vec<Annotation>,
+    /// Its layers are compressed and its manifest is made now, not when somebody wants them.
+    pub packed: bool,
+}
+
 /// Where a result goes besides the store, or instead of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -99,10 +108,35 @@ pub struct Output {
     pub destination: Destination,
     /// Compression of layers.
     pub compression: Format,
+    /// Layers of the base that are compressed otherwise are compressed anew.
+    pub force_compression: bool,
+    /// The media types of manifests.
+    pub media_types: MediaTypes,
     /// Newer file times become SOURCE_DATE_EPOCH.
     pub rewrite_timestamp: bool,
-    /// `name=`: names in the archive beside those of the request.
+    /// `name=`, which stand for themselves where the request has no names.
     pub names: Vec<Reference>,
+    /// What manifests and indexes are to carry.
+    pub annotations: Vec<Annotation>,
+    /// Whether each platform's file system gets a directory of its own; where there are several, without.
+    pub platform_split: Option<bool>,
+}
+
+impl Output {
+    /// An output without anything special.
+    pub fn new(kind: OutputKind, destination: Destination) -> Output {
+        Output {
+            kind,
+            destination,
+            compression: Format::default(),
+            force_compression: false,
+            media_types: MediaTypes::default(),
+            rewrite_timestamp: false,
+            names: Vec::new(),
+            annotations: Vec::new(),
+            platform_split: None,
+        }
+    }
 }
 
 /// The form of an output.
@@ -110,6 +144,8 @@ pub struct Output {
 pub enum OutputKind {
     /// An OCI layout as a tar.
     Oci,
+    /// An OCI layout as a directory.
+    OciDirectory,
     /// What `docker load` takes.
     Docker,
     /// The root file system as a tar.
@@ -125,4 +161,15 @@ pub enum Destination {
     Path(PathBuf),
     /// The client's standard output.
     Stdout,
+    /// The registries of its names: it goes there as an image.
+    Registry(PushedAs),
+}
+
+/// How a registry knows an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushedAs {
+    /// By the tags of its names.
+    Tags,
+    /// By its digest alone, in the repositories of its names.
+    Digest,
 }

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod load;
 pub mod pack;
 pub mod pull;
+pub mod push;
 pub mod save;
 pub mod tar;
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod host;
 mod transport;
 mod web;
 
-pub use client::{BlobStream, Client, Document, RemoteImage};
+pub use client::{BlobStream, Client, Document, RemoteImage, Sent};
 pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
 pub use credentials::{
     Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Lookup, Secret, StaticCredentials,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kiln_build::{
-    Allowed, BuildError, Builder, DockerfileText, Explanation, IgnoreFile, LocalClient, LocalDirectory, Outcome,
+    Allowed, BuildError, Builder, DockerfileText, Explanation, IgnoreFile, Kept, LocalClient, LocalDirectory, Outcome,
     Request,
 };
 use kiln_dockerfile::NoCache;
@@ -118,7 +118,9 @@ impl Project {
             cgroup_parent: None,
             allow: Allowed::default(),
             names: Vec::new(),
+            kept: Some(Kept::default()),
             outputs: Vec::new(),
+            all_stages: false,
             jobs: None,
         }
     }

@@ -69,7 +69,7 @@ fn long_flag<'a>(command: &'a Command, long: &str) -> Word<'a> {
     };
     let Some(arg) = command.get_arguments().find(|arg| has_long(arg, name)) else { return Word::Flag };
     match (arg.get_action().takes_values(), value) {
-        (true, None) => Word::TakesNext,
+        (true, None) if !arg.is_require_equals_set() => Word::TakesNext,
         (false, Some(value)) if matches!(arg.get_action(), ArgAction::SetTrue) => match truth(value) {
             Some(truth) => Word::Truth(format!("--{name}"), truth),
             None => Word::Flag,
@@ -103,7 +103,7 @@ fn free_word<'a>(command: &'a Command, text: &str) -> Word<'a> {
 }
 
 /// As Go reads booleans.
-fn truth(text: &str) -> Option<bool> {
+pub(crate) fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -5,6 +5,8 @@ mod booleans;
 mod shapes;
 mod wording;
 
+pub(crate) use booleans::truth;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

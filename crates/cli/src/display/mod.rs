@@ -22,6 +22,22 @@ pub(crate) enum Progress {
     Quiet,
     /// The events themselves, as JSON, one a line.
     Rawjson,
+    /// Nothing, and no result at the end either.
+    None,
+}
+
+impl Progress {
+    /// As it is written on a command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Progress::Auto => "auto",
+            Progress::Plain => "plain",
+            Progress::Tty => "tty",
+            Progress::Quiet => "quiet",
+            Progress::Rawjson => "rawjson",
+            Progress::None => "none",
+        }
+    }
 }
 
 /// A sink that shows what it gets on the standard error. Keep the display until the work is over, then
@@ -36,7 +52,7 @@ impl Display {
     pub(crate) fn new(progress: Progress) -> Self {
         let terminal = std::io::stderr().is_terminal();
         match progress {
-            Progress::Quiet => Display { sink: Sink::none(), live: None },
+            Progress::Quiet | Progress::None => Display { sink: Sink::none(), live: None },
             Progress::Rawjson => Display { sink: Sink::new(Arc::new(plain::raw_json)), live: None },
             Progress::Tty => Self::live(),
             Progress::Auto if terminal => Self::live(),

@@ -6,6 +6,7 @@
 mod annotations;
 mod archive;
 mod directory;
+mod kept;
 mod local;
 mod parts;
 mod rootfs;
@@ -14,13 +15,14 @@ use std::io::{self, Write};
 
 use kiln_oci::{Descriptor, Digest, ImageConfig, Platform, Reference};
 use kiln_progress::Task;
-use kiln_store::{Image, ImageLayer, Layer, NewImage, Store, Timestamp};
+use kiln_store::{Layer, Store, Timestamp};
 
 use crate::compression::Format;
-use crate::pack::{self, PackError};
+use crate::pack::PackError;
 
 pub use annotations::{Annotation, AnnotationTarget};
 pub use directory::oci_directory;
+pub use kept::{store_images, store_packed_images};
 pub use local::{Owners, local, materialize};
 pub use rootfs::tar;
 
@@ -129,35 +131,6 @@ impl ExportOptions {
         let needs_index = self.annotations.iter().any(|annotation| annotation.target.needs_index());
         if needs_index && images < 2 { Err(ExportError::IndexAnnotations) } else { Ok(()) }
     }
-}
-
-/// Completes built images, one a platform: computes their diff ids, stores the configs, adds the images to the store
-/// and gives them `names` (with the tag `latest` where they have none).
-pub fn store_images(store: &Store, contents: &[ImageContent], names: &[Reference]) -> Result<Vec<Image>, ExportError> {
-    let ids = contents.iter().map(|content| Ok(store_image(store, content)?.id));
-    let ids = ids.collect::<Result<Vec<Digest>, ExportError>>()?;
-    for name in names {
-        store.images().tag_all(&name.with_default_tag().to_string(), &ids)?;
-    }
-    let missing = |id: &Digest| kiln_store::Error::MissingImage(id.to_string());
-    ids.iter().map(|id| Ok(store.images().get(id)?.ok_or_else(|| missing(id))?)).collect()
-}
-
-fn store_image(store: &Store, content: &ImageContent) -> Result<Image, ExportError> {
-    let diff_ids = pack::diff_ids(store, &content.layers)?;
-    let mut config = content.config.clone();
-    config.rootfs.diff_ids.clone_from(&diff_ids);
-    let raw = config.to_bytes().map_err(|source| ExportError::Document { what: "config", source })?;
-    let id = store.blobs().insert(&raw)?.digest;
-    let known = parts::known_blobs(store)?;
-    let layer = |(diff_id, layer): (Digest, &Layer)| ImageLayer {
-        blob: known.get(&diff_id).cloned(),
-        layer: Some(layer.id()),
-        diff_id,
-    };
-    let layers = diff_ids.into_iter().zip(&content.layers).map(layer).collect();
-    let image = NewImage { id, platform: config.platform(), manifest: None, layers };
-    Ok(store.images().insert(&image)?)
 }
 
 /// Writes an OCI layout as a tar. Several images become one index of platforms.

@@ -15,6 +15,7 @@ use reqwest::{Method, StatusCode};
 
 pub use blob::BlobStream;
 pub use manifest::{Document, RemoteImage};
+pub use push::Sent;
 
 use crate::transport::{Call, Endpoint, Transport, said};
 use crate::{Config, CredentialSource, Error};

@@ -14,6 +14,17 @@ use crate::transport::{BlobSource, Call, Endpoint, Payload, Trouble, repeated};
 /// How large the answer to a manifest may be, in bytes.
 const ANSWER_LIMIT: u64 = 64 << 10;
 
+/// How a blob got into its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was there.
+    Existed,
+    /// The registry took it from this other repository.
+    Mounted(String),
+    /// Its bytes were sent.
+    Uploaded,
+}
+
 /// How a registry answers the wish to upload a blob.
 enum Begun {
     /// It has the blob already, in the repository that was named.
@@ -40,7 +51,7 @@ impl Client {
 
     /// Sends the blob `descriptor` to the repository of `reference` unless it is there. `from` names another
     /// repository of the same registry that may have it: then no bytes are sent if the registry agrees.
-    /// Reads `source` anew after a broken connection.
+    /// Reads `source` anew after a broken connection. Tells how it got there.
     ///
     /// # Errors
     /// No connection, no permission, a source that cannot be read or has other bytes than the descriptor's.
@@ -50,9 +61,9 @@ impl Client {
         descriptor: &Descriptor,
         from: Option<&str>,
         source: Arc<dyn BlobSource>,
-    ) -> Result<(), Error> {
+    ) -> Result<Sent, Error> {
         if self.has_blob(reference, &descriptor.digest).await? {
-            return Ok(());
+            return Ok(Sent::Existed);
         }
         let endpoint = self.own_endpoint(reference)?;
         let host = endpoint.host();
@@ -60,8 +71,11 @@ impl Client {
         let what = descriptor.digest.to_string();
         repeated(self.transport.config.retry, &host, &what, async || {
             match self.begin(&endpoint, reference, &descriptor.digest, from).await? {
-                Begun::Mounted => Ok(()),
-                Begun::Upload(address) => self.send(&endpoint, reference, descriptor, address, source.clone()).await,
+                Begun::Mounted => Ok(Sent::Mounted(from.unwrap_or_default().to_owned())),
+                Begun::Upload(address) => {
+                    self.send(&endpoint, reference, descriptor, address, source.clone()).await?;
+                    Ok(Sent::Uploaded)
+                }
             }
         })
         .await

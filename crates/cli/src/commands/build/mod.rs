@@ -1,6 +1,8 @@
 //! `kiln build`.
 
+mod calls;
 mod flags;
+mod metadata;
 mod report;
 mod secrets;
 mod ssh;
@@ -14,18 +16,23 @@ use kiln_build::{Builder, LocalClient};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
-use crate::display::{Display, Progress};
+use crate::display::Display;
 use crate::failure::{self, Failure};
+use flags::{Call, Resolved};
 
 /// Builds.
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
-    let (request, directories) = flags::resolve(arguments)?;
-    let secrets = flags::parse_all(&arguments.secrets, "--secret", secrets::source)?.into_iter().collect();
-    let ssh_agents = flags::parse_all(&arguments.ssh, "--ssh", ssh::agent)?.into_iter().collect();
+    let Resolved { request, directories, call, progress } = flags::resolve(arguments)?;
+    let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
+    let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
+    report::forget_id(arguments)?;
+    if call != Call::Build {
+        return calls::run(call, &request);
+    }
     let host = caller.host()?;
     let client = Arc::new(LocalClient::new(directories).with_secrets(secrets).with_ssh_agents(ssh_agents));
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
-    let display = Display::new(if arguments.quiet { Progress::Quiet } else { arguments.progress });
+    let display = Display::new(progress);
     let settling = host.store.settle();
     let cancellation = CancellationToken::new();
     let sink = display.sink.clone();
@@ -39,7 +46,7 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     drop(settling);
     let outcome =
         built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
-    report::write(arguments, &request, &outcome)?;
+    report::write(arguments, progress, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,31 +3,45 @@
 use std::io::Write;
 
 use kiln_build::{Explanation, Outcome, Request, StepReport};
-use serde_json::{Map, Value, json};
 
-use super::BuildArguments;
+use super::{BuildArguments, metadata};
+use crate::display::Progress;
 use crate::failure::Failure;
 use crate::output;
 
+/// Removes the file for the id: what an earlier build wrote must not pass for the result of this one.
+pub(super) fn forget_id(arguments: &BuildArguments) -> Result<(), Failure> {
+    let Some(path) = &arguments.iidfile else { return Ok(()) };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(format!("ERROR: removing image ID file: {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes the files that were asked for, the id, and why steps ran.
-pub(super) fn write(arguments: &BuildArguments, request: &Request, outcome: &Outcome) -> Result<(), Failure> {
+pub(super) fn write(
+    arguments: &BuildArguments,
+    progress: Progress,
+    request: &Request,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
     let id = image_id(outcome);
     if let (Some(path), Some(id)) = (&arguments.iidfile, &id) {
         let written = std::fs::write(path, id);
         written.map_err(|error| Failure::new(format!("ERROR: cannot write {}: {error}", path.display())))?;
     }
     if let Some(path) = &arguments.metadata_file {
-        let text = metadata(request, outcome, id.as_deref());
-        let written = std::fs::write(path, format!("{text:#}\n"));
-        written.map_err(|error| Failure::new(format!("ERROR: cannot write {}: {error}", path.display())))?;
+        metadata::write(path, &metadata::members(request, outcome))?;
     }
     if arguments.explain {
         explain(&outcome.steps);
     }
-    match id {
-        Some(id) if arguments.quiet => output::line(id)?,
-        _ if !arguments.quiet => summary(request, id.as_deref()),
-        _ => {}
+    match (progress, id) {
+        (Progress::Quiet, Some(id)) => output::line(id)?,
+        (Progress::Quiet | Progress::None | Progress::Rawjson, _) => {}
+        (_, id) => summary(request, id.as_deref()),
     }
     Ok(())
 }
@@ -41,28 +55,13 @@ fn image_id(outcome: &Outcome) -> Option<String> {
 
 fn summary(request: &Request, id: Option<&str>) {
     let mut out = std::io::stderr().lock();
-    if let (Some(id), true) = (id, request.keeps_image()) {
+    let Some(kept) = &request.kept else { return };
+    if let Some(id) = id {
         let _ = writeln!(out, "image {id}");
     }
-    for name in &request.names {
+    for name in &kept.names {
         let _ = writeln!(out, "naming to {}", name.with_default_tag());
     }
-}
-
-fn metadata(request: &Request, outcome: &Outcome, id: Option<&str>) -> Value {
-    let mut members = Map::new();
-    if let Some(id) = id {
-        members.insert("containerimage.config.digest".into(), json!(id));
-    }
-    if let Some(exported) = outcome.exported.iter().flatten().next() {
-        members.insert("containerimage.descriptor".into(), json!(exported.descriptor));
-        members.insert("containerimage.digest".into(), json!(exported.descriptor.digest));
-    }
-    if !request.names.is_empty() {
-        let names: Vec<String> = request.names.iter().map(|name| name.with_default_tag().to_string()).collect();
-        members.insert("image.name".into(), json!(names.join(",")));
-    }
-    Value::Object(members)
 }
 
 fn explain(steps: &[StepReport]) {

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use kiln_build::SecretSource;
 
+use super::flags::pairs;
+
 /// One `--secret`: its id, and where it is. Without a place it is the variable of that name, or else the file.
 pub(super) fn source(text: &str) -> Result<(String, SecretSource), String> {
     let (mut id, mut kind, mut file, mut variable) = (None, None, None, None);
-    for field in text.split(',') {
+    let fields = pairs::fields(text)?;
+    for field in &fields {
         let (name, value) =
             field.split_once('=').ok_or_else(|| format!("invalid field {field:?}: expected KEY=VALUE"))?;
         match name.to_ascii_lowercase().as_str() {

@@ -1,0 +1,64 @@
+//! Outputs that go to registries.
+
+use kiln_images::push::{self, Parcel, SentLayer};
+use kiln_oci::Reference;
+use kiln_progress::{Outcome, Sink, Stream, Task};
+use kiln_registry::Sent;
+use kiln_store::Store;
+
+use crate::error::{BuildError, chain};
+use crate::request::PushedAs;
+
+/// An image that is ready, and where it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Push {
+    pub(crate) parcel: Parcel,
+    pub(crate) names: Vec<Reference>,
+    pub(crate) pushed_as: PushedAs,
+}
+
+/// Pushes, one after the other: what the first one sent, the next ones find there.
+pub(crate) async fn all(
+    store: &Store,
+    registry: &kiln_registry::Client,
+    pushes: &[Push],
+    progress: &Sink,
+) -> Result<(), BuildError> {
+    for push in pushes {
+        for name in &push.names {
+            let name = match push.pushed_as {
+                PushedAs::Tags => name.with_default_tag(),
+                PushedAs::Digest => name.with_digest(push.parcel.descriptor().digest.clone()),
+            };
+            one(store, registry, &name, &push.parcel, progress).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(
+    store: &Store,
+    registry: &kiln_registry::Client,
+    name: &Reference,
+    parcel: &Parcel,
+    progress: &Sink,
+) -> Result<(), BuildError> {
+    let task = progress.task(format!("pushing {name}"));
+    task.start();
+    let pushed = push::image(store, registry, name, parcel, &|layer| tell(&task, layer)).await;
+    task.finish(match &pushed {
+        Ok(_) => Outcome::Done,
+        Err(error) => Outcome::Failed(chain(error)),
+    });
+    let failed = |error| BuildError::Export(format!("failed to push {name}: {}", chain(&error)));
+    pushed.map(|_| ()).map_err(failed)
+}
+
+fn tell(task: &Task, layer: &SentLayer) {
+    let how = match &layer.sent {
+        Sent::Existed => "is there already".to_owned(),
+        Sent::Mounted(from) => format!("mounted from {from}"),
+        Sent::Uploaded => "pushed".to_owned(),
+    };
+    task.log(Stream::Stdout, format!("{} {how}\n", layer.digest.short()).as_bytes());
+}

@@ -1,0 +1,97 @@
+//! `--shm-size` and `--ulimit`: sizes and limits of RUN, as Go's docker/go-units reads them.
+
+use kiln_graph::Ulimit;
+
+/// The limits that a process has on Linux, by the names of setrlimit(2).
+const NAMES: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// `64m`, `1.5g`, `2GiB`, `512`: bytes; the units are powers of 1024.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("invalid size: '{text}'");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let shift = match text[digits.len()..].trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
+        _ => return Err(bad()),
+    };
+    if let Ok(number) = digits.parse::<u64>() {
+        return number.checked_mul(1 << shift).ok_or_else(bad);
+    }
+    let number: f64 = digits.parse().map_err(|_| bad())?;
+    let bytes = number * f64::from(1 << shift.min(30)) * 2f64.powi(shift - shift.min(30));
+    // Beyond 2^53 a fraction of bytes has no meaning any more.
+    if (0.0..=9e15).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
+}
+
+/// `NAME=SOFT[:HARD]`; -1 is no limit.
+pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let bad = || format!("invalid ulimit argument: {text}");
+    let (name, limits) = text.split_once('=').ok_or_else(bad)?;
+    if !NAMES.contains(&name) {
+        return Err(format!("invalid ulimit type: {name}"));
+    }
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let number = |text: &str| text.parse::<i64>().map_err(|_| bad());
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if hard != -1 && (soft == -1 || soft > hard) {
+        return Err(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"));
+    }
+    Ok(Ulimit { name: name.into(), soft, hard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("512", 512),
+            ("64m", 64 << 20),
+            ("1GB", 1 << 30),
+            ("2GiB", 2 << 30),
+            ("1.5g", 3 << 29),
+            ("10 kb", 10 << 10),
+            ("0", 0),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["x", "", "-1", "1q", "m", "1e400", "99999999999999999999", "NaN", "20000000p"] {
+            assert_eq!(bytes(text), Err(format!("invalid size: '{text}'")), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_have_known_names_and_their_order() {
+        assert_eq!(ulimit("nofile=10:20").unwrap(), Ulimit { name: "nofile".into(), soft: 10, hard: 20 });
+        assert_eq!(ulimit("core=-1").unwrap(), Ulimit { name: "core".into(), soft: -1, hard: -1 });
+        assert_eq!(ulimit("files=1"), Err("invalid ulimit type: files".into()));
+        assert_eq!(
+            ulimit("nofile=20:10"),
+            Err("ulimit soft limit must be less than or equal to hard limit: 20 > 10".into())
+        );
+        for text in ["", "nofile", "nofile=", "nofile=a", "nofile=1:b"] {
+            assert!(ulimit(text).is_err(), "{text}");
+        }
+    }
+}

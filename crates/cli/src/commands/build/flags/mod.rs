@@ -1,0 +1,172 @@
+//! What the flags of `kiln build` mean as a request: options as written become types, once, here.
+
+mod annotations;
+mod call;
+mod entitlements;
+mod environment;
+mod hosts;
+mod later;
+mod legacy;
+mod limits;
+mod named;
+mod outputs;
+pub(super) mod pairs;
+mod progress;
+mod raw;
+
+pub(crate) use call::Call;
+pub(crate) use raw::BuildArguments;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kiln_build::{Annotation, LocalDirectory, Request};
+use kiln_dockerfile::NoCache;
+use kiln_oci::{Platform, Reference};
+
+use crate::client;
+use crate::display::Progress;
+use crate::failure::Failure;
+use environment::Environment;
+use named::Named;
+use outputs::{Outputs, Wishes};
+
+/// What was asked for.
+pub(super) struct Resolved {
+    /// The build.
+    pub(super) request: Request,
+    /// The contexts that are directories, by name.
+    pub(super) directories: BTreeMap<String, LocalDirectory>,
+    /// Whether to build, or to tell something of the Dockerfile.
+    pub(super) call: Call,
+    /// How progress is shown.
+    pub(super) progress: Progress,
+}
+
+/// What the flags mean; nothing is looked up that the command line does not name.
+pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
+    let environment = Environment::read(&|name| std::env::var(name).ok()).map_err(malformed)?;
+    refuse(arguments, &environment)?;
+    let call = call::call(arguments.check, arguments.call.as_deref(), arguments.print.as_deref()).map_err(malformed)?;
+    let progress = progress::resolve(&arguments.progress, arguments.quiet, environment.progress.as_deref());
+    let progress = progress.map_err(malformed)?;
+    let names = parse_all(&arguments.tags, |text| {
+        text.parse::<Reference>().map_err(|error| unbuildable(format!("invalid tag {text:?}: {error}")))
+    })?;
+    let outputs = outputs(arguments, &environment, &names)?;
+    let build_args = pairs::build_args(&arguments.build_args, &|name| std::env::var(name).ok()).map_err(malformed)?;
+    let network = entitlements::network(&arguments.network)?;
+    let main = client::main_context(&arguments.context, arguments.file.as_deref())?;
+    let contexts = parse_all(&arguments.build_contexts, named::named_context)?;
+    let mut directories = client::named_directories(&local(&contexts))?;
+    directories.insert(client::MAIN.to_owned(), main.directory);
+    let request = Request {
+        dockerfile: main.dockerfile,
+        build_args,
+        labels: pairs::labels(&arguments.labels).map_err(malformed)?,
+        target: arguments.target.clone(),
+        platforms: platforms(&arguments.platforms, environment.platform.as_deref())?,
+        named_contexts: contexts.into_iter().map(|(name, context)| (name, context.kind())).collect(),
+        no_cache: no_cache(arguments),
+        pull: arguments.pull,
+        network,
+        extra_hosts: parse_all(&arguments.add_hosts, |text| hosts::extra_host(text).map_err(unbuildable))?,
+        shm_size: arguments.shm_size,
+        ulimits: arguments.ulimits.clone(),
+        cgroup_parent: arguments.cgroup_parent.clone(),
+        allow: entitlements::allowed(&arguments.allow, network)?,
+        names,
+        kept: outputs.kept,
+        outputs: outputs.written,
+        all_stages: arguments.all_stages,
+        jobs: arguments.jobs,
+    };
+    Ok(Resolved { request, directories, call, progress })
+}
+
+/// Refuses what kiln would not do.
+fn refuse(arguments: &BuildArguments, environment: &Environment) -> Result<(), Failure> {
+    arguments.legacy.refuse()?;
+    let builder = arguments.builder.as_deref().or(environment.builder.as_deref());
+    later::builder(builder)
+        .and_then(|()| later::caches(&arguments.cache_from, &arguments.cache_to))
+        .and_then(|()| {
+            later::attestations(&arguments.attest, arguments.provenance.as_deref(), arguments.sbom.as_deref())
+        })
+        .map_err(malformed)
+}
+
+fn outputs(arguments: &BuildArguments, environment: &Environment, names: &[Reference]) -> Result<Outputs, Failure> {
+    let annotations = parse_all(&arguments.annotations, |text| annotations::flag(text).map_err(malformed))?;
+    let annotations: Vec<Annotation> = annotations.into_iter().flatten().collect();
+    let wishes = Wishes {
+        outputs: &arguments.outputs,
+        push: arguments.push,
+        load: arguments.load,
+        annotations: &annotations,
+        names,
+        keep_by_default: environment.keeps_by_default,
+        describe: arguments.metadata_file.is_some(),
+    };
+    let outputs = outputs::resolve(&wishes).map_err(malformed)?;
+    if arguments.iidfile.is_some() && outputs.has_file_system() {
+        return Err(malformed("local and tar exporters are incompatible with image ID file".into()));
+    }
+    Ok(outputs)
+}
+
+fn platforms(texts: &[String], default: Option<&str>) -> Result<Vec<Platform>, Failure> {
+    let given = texts.iter().map(String::as_str).filter(|text| !text.is_empty());
+    let mut texts: Vec<&str> = given.collect();
+    if texts.is_empty() {
+        texts = default.into_iter().flat_map(|list| list.split(',')).collect();
+    }
+    let parse = |text: &str| match text.trim() {
+        "local" => Ok(Platform::host()),
+        text => text.parse().map_err(|error| unbuildable(format!("invalid platform {text:?}: {error}"))),
+    };
+    texts.into_iter().map(parse).collect()
+}
+
+fn local(contexts: &[(String, Named)]) -> Vec<(String, PathBuf)> {
+    let directories = contexts.iter().filter_map(|(name, context)| match context {
+        Named::Directory(path) => Some((name.clone(), path.clone())),
+        Named::Image(_) => None,
+    });
+    directories.collect()
+}
+
+fn no_cache(arguments: &BuildArguments) -> NoCache {
+    let stages: Vec<String> = arguments.no_cache_filter.iter().filter(|stage| !stage.is_empty()).cloned().collect();
+    if arguments.no_cache {
+        NoCache::Everything
+    } else if stages.is_empty() {
+        NoCache::Nothing
+    } else {
+        NoCache::Stages(stages)
+    }
+}
+
+/// A command line that cannot be understood.
+fn malformed(reason: String) -> Failure {
+    Failure::new(format!("ERROR: {reason}"))
+}
+
+/// A command line that is understood, and asks for what cannot be.
+fn unbuildable(reason: String) -> Failure {
+    Failure::new(format!("ERROR: failed to build: {reason}"))
+}
+
+fn parse_all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    texts.iter().filter(|text| !text.is_empty()).map(|text| parse(text)).collect()
+}
+
+/// All values of a flag that may be given several times, by id.
+pub(super) fn by_id<T>(
+    texts: &[String],
+    name: &str,
+    parse: impl Fn(&str) -> Result<(String, T), String>,
+) -> Result<BTreeMap<String, T>, Failure> {
+    let parse = |text: &String| parse(text).map_err(|reason| malformed(format!("invalid {name} {text:?}: {reason}")));
+    texts.iter().map(parse).collect()
+}

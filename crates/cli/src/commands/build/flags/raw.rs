@@ -1,0 +1,134 @@
+//! The flags of `kiln build` as they are written. What they mean is found out beside this file.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use kiln_graph::Ulimit;
+
+use super::legacy::LegacyArguments;
+use super::limits;
+
+/// The flags of `kiln build`, as docker names them.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct BuildArguments {
+    /// The build context: a directory, a URL, or - for the standard input
+    #[arg(value_name = "PATH")]
+    pub(crate) context: String,
+    /// Add a line HOST:ADDRESS to /etc/hosts
+    #[arg(long = "add-host", value_name = "HOST:ADDRESS", value_delimiter = ',')]
+    pub(super) add_hosts: Vec<String>,
+    /// Build the stages that the target does not need, too
+    #[arg(long)]
+    pub(super) all_stages: bool,
+    /// Permit network.host, security.insecure or device
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(super) allow: Vec<String>,
+    /// Annotate the image, [TYPE[PLATFORM]:]NAME=VALUE
+    #[arg(long = "annotation", value_name = "ANNOTATION")]
+    pub(super) annotations: Vec<String>,
+    /// Attestations: none is made yet, only what turns them off is accepted
+    #[arg(long = "attest", value_name = "ATTESTATION")]
+    pub(super) attest: Vec<String>,
+    /// Set a build argument, NAME=VALUE, or NAME to take it from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(super) build_args: Vec<String>,
+    /// Add a context, NAME=DIR, NAME=docker-image://REF or NAME=oci-layout://DIR[:TAG|@DIGEST]
+    #[arg(long = "build-context", value_name = "NAME=SOURCE")]
+    pub(super) build_contexts: Vec<String>,
+    /// The builder: there is one, default
+    #[arg(long, value_name = "NAME")]
+    pub(super) builder: Option<String>,
+    /// Caches elsewhere to read (not supported yet)
+    #[arg(long = "cache-from", value_name = "CACHE")]
+    pub(super) cache_from: Vec<String>,
+    /// Caches elsewhere to write (not supported yet)
+    #[arg(long = "cache-to", value_name = "CACHE")]
+    pub(super) cache_to: Vec<String>,
+    /// What to do: build, check, outline or targets; ,format=json
+    #[arg(long, value_name = "METHOD")]
+    pub(super) call: Option<String>,
+    /// The parent control group of RUN
+    #[arg(long, value_name = "GROUP")]
+    pub(super) cgroup_parent: Option<String>,
+    /// The same as --call=check
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Say for each step why it ran or did not
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// The Dockerfile (default PATH/Dockerfile; - is the standard input)
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// How many steps run at once
+    #[arg(long, value_name = "N")]
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// Set a label of the image, NAME=VALUE
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(super) labels: Vec<String>,
+    /// The result becomes an image of the store, whatever else becomes of it
+    #[arg(long)]
+    pub(super) load: bool,
+    /// Write what was built to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// The network of RUN: default, none or host
+    #[arg(long, value_name = "MODE", default_value = "default")]
+    pub(super) network: String,
+    /// Take nothing from the cache
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// Take nothing of these stages from the cache
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) no_cache_filter: Vec<String>,
+    /// Where the result goes: a directory, - for a tar on the standard output, or
+    /// type=local|tar|oci|docker|image|registry[,dest=PATH][,…]
+    #[arg(short = 'o', long = "output", value_name = "OUTPUT")]
+    pub(super) outputs: Vec<String>,
+    /// The platform to build for; several separated by commas
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    pub(super) platforms: Vec<String>,
+    /// The older name of --call
+    #[arg(long, value_name = "METHOD", hide = true)]
+    pub(super) print: Option<String>,
+    /// How progress is shown: auto, plain, tty, quiet, rawjson or none (BUILDKIT_PROGRESS)
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub(super) progress: String,
+    /// The same as --attest=type=provenance
+    #[arg(long, value_name = "PROVENANCE")]
+    pub(super) provenance: Option<String>,
+    /// Ask the registry for newer base images
+    #[arg(long)]
+    pub(super) pull: bool,
+    /// The same as --output=type=registry
+    #[arg(long)]
+    pub(super) push: bool,
+    /// Show no progress, and print the image's id at the end
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The same as --attest=type=sbom
+    #[arg(long, value_name = "SBOM")]
+    pub(super) sbom: Option<String>,
+    /// A secret for RUN --mount=type=secret, id=ID[,src=FILE|,env=VARIABLE]
+    #[arg(long = "secret", value_name = "SPEC")]
+    pub(crate) secrets: Vec<String>,
+    /// The size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = limits::bytes)]
+    pub(super) shm_size: Option<u64>,
+    /// An SSH agent or keys for RUN --mount=type=ssh, ID[=SOCKET|KEY[,KEY]]
+    #[arg(long = "ssh", value_name = "SPEC")]
+    pub(crate) ssh: Vec<String>,
+    /// Name (and tag) of the image; may be given several times
+    #[arg(short = 't', long = "tag", value_name = "NAME")]
+    pub(super) tags: Vec<String>,
+    /// The stage to build
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// A resource limit, NAME=SOFT[:HARD]
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = limits::ulimit)]
+    pub(super) ulimits: Vec<Ulimit>,
+    #[command(flatten)]
+    pub(super) legacy: LegacyArguments,
+}
