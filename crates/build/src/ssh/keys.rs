@@ -9,11 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256,
-    RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
 };
-use ssh_key::PrivateKey;
-use ssh_key::private::{EcdsaKeypair, KeypairData, RsaKeypair};
 
 use super::{KeyProblem, SshAgent, SshError, unreadable, wire};
 
@@ -143,43 +141,76 @@ fn parse(text: &str) -> Result<Key, KeyProblem> {
     }
 }
 
+/// What a key in OpenSSH's own format begins with.
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+
+/// OpenSSH's own format (`PROTOCOL.key`): names of a cipher and its options, the public key, the private one.
 fn openssh(text: &str) -> Result<Key, KeyProblem> {
-    let key = PrivateKey::from_openssh(text).map_err(|_| KeyProblem::Damaged)?;
-    if key.is_encrypted() {
+    let bytes = body(text)?;
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or(KeyProblem::Damaged)?;
+    let mut field = || wire::take_string(&mut rest).ok_or(KeyProblem::Damaged);
+    let (cipher, _derivation, _options) = (field()?, field()?, field()?);
+    if cipher != b"none" {
         return Err(KeyProblem::Passphrase);
     }
-    let signer = match key.key_data() {
-        KeypairData::Ed25519(pair) => {
-            let pair = Ed25519KeyPair::from_seed_and_public_key(&pair.private.to_bytes(), &pair.public.0);
-            Signer::Ed25519(pair.map_err(|_| KeyProblem::Damaged)?)
-        }
-        KeypairData::Ecdsa(pair) => ecdsa(pair)?,
-        KeypairData::Rsa(pair) => Signer::Rsa(rsa(pair).ok_or(KeyProblem::Damaged)?),
+    let count = wire::take_number(&mut rest);
+    let public = wire::take_string(&mut rest).ok_or(KeyProblem::Damaged)?;
+    let mut private = wire::take_string(&mut rest).ok_or(KeyProblem::Damaged)?;
+    let checks = (wire::take_number(&mut private), wire::take_number(&mut private));
+    if count != Some(1) || checks.0 != checks.1 {
+        return Err(KeyProblem::Damaged);
+    }
+    let signer = signer(&mut private)?;
+    let comment = wire::take_string(&mut private).unwrap_or_default();
+    Ok(Key { public: public.to_vec(), comment: String::from_utf8_lossy(comment).into_owned(), signer })
+}
+
+/// The fields of a private key, up to its comment.
+fn signer(private: &mut &[u8]) -> Result<Signer, KeyProblem> {
+    let kind = wire::take_string(private).ok_or(KeyProblem::Damaged)?;
+    let signer = match kind {
+        b"ssh-ed25519" => ed25519(private),
+        b"ecdsa-sha2-nistp256" => ecdsa(private, b"ecdsa-sha2-nistp256", 32, &ECDSA_P256_SHA256_FIXED_SIGNING),
+        b"ecdsa-sha2-nistp384" => ecdsa(private, b"ecdsa-sha2-nistp384", 48, &ECDSA_P384_SHA384_FIXED_SIGNING),
+        b"ssh-rsa" => rsa(private),
         _ => return Err(KeyProblem::Algorithm),
     };
-    let public = key.public_key().to_bytes().map_err(|_| KeyProblem::Damaged)?;
-    Ok(Key { public, comment: key.comment().to_owned(), signer })
+    signer.ok_or(KeyProblem::Damaged)
 }
 
-fn ecdsa(pair: &EcdsaKeypair) -> Result<Signer, KeyProblem> {
-    let (name, algorithm): (&[u8], _) = match pair {
-        EcdsaKeypair::NistP256 { .. } => (b"ecdsa-sha2-nistp256", &ECDSA_P256_SHA256_FIXED_SIGNING),
-        EcdsaKeypair::NistP384 { .. } => (b"ecdsa-sha2-nistp384", &ECDSA_P384_SHA384_FIXED_SIGNING),
-        EcdsaKeypair::NistP521 { .. } => return Err(KeyProblem::Algorithm),
-    };
-    let (private, public) = (pair.private_key_bytes(), pair.public_key_bytes());
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &SystemRandom::new());
-    Ok(Signer::Ecdsa { name, pair: pair.map_err(|_| KeyProblem::Damaged)? })
+fn ed25519(fields: &mut &[u8]) -> Option<Signer> {
+    let public = wire::take_string(fields)?;
+    let (seed, _public) = wire::take_string(fields)?.split_first_chunk::<32>()?;
+    Some(Signer::Ed25519(Ed25519KeyPair::from_seed_and_public_key(seed, public).ok()?))
 }
 
-fn rsa(pair: &RsaKeypair) -> Option<RsaKeyPair> {
-    let number = |number: &ssh_key::Mpint| number.as_positive_bytes().map(<[u8]>::to_vec);
-    let (n, e) = (number(&pair.public.n)?, number(&pair.public.e)?);
-    let (d, p, q) = (number(&pair.private.d)?, number(&pair.private.p)?, number(&pair.private.q)?);
+fn ecdsa(
+    fields: &mut &[u8],
+    name: &'static [u8],
+    length: usize,
+    algorithm: &'static EcdsaSigningAlgorithm,
+) -> Option<Signer> {
+    let _curve = wire::take_string(fields)?;
+    let public = wire::take_string(fields)?;
+    let private = digits(wire::take_string(fields)?);
+    let padding = length.checked_sub(private.len())?;
+    let private: Vec<u8> = std::iter::repeat_n(0, padding).chain(private.iter().copied()).collect();
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, public, &SystemRandom::new());
+    Some(Signer::Ecdsa { name, pair: pair.ok()? })
+}
+
+fn rsa(fields: &mut &[u8]) -> Option<Signer> {
+    let mut number = || wire::take_string(fields).map(|field| digits(field).to_vec());
+    let (n, e, d, q_inverse, p, q) = (number()?, number()?, number()?, number()?, number()?, number()?);
     let (d_p, d_q) = (remainder(&d, &one_less(&p)), remainder(&d, &one_less(&q)));
-    let q_inverse = number(&pair.private.iqmp)?;
     let public_key = PublicKeyComponents { n, e };
-    RsaKeyPair::from_components(&KeyPairComponents { public_key, d, p, q, dP: d_p, dQ: d_q, qInv: q_inverse }).ok()
+    let numbers = KeyPairComponents { public_key, d, p, q, dP: d_p, dQ: d_q, qInv: q_inverse };
+    Some(Signer::Rsa(RsaKeyPair::from_components(&numbers).ok()?))
+}
+
+/// A number without zeros before it.
+fn digits(number: &[u8]) -> &[u8] {
+    &number[number.iter().take_while(|&&digit| digit == 0).count()..]
 }
 
 /// An odd number less one: a prime's last bit is set.
@@ -211,18 +242,22 @@ fn remainder(number: &[u8], modulus: &[u8]) -> Vec<u8> {
             }
         }
     }
-    rest[rest.iter().take_while(|&&digit| digit == 0).count()..].to_vec()
+    digits(&rest).to_vec()
+}
+
+/// The bytes between the header and the end.
+fn body(text: &str) -> Result<Vec<u8>, KeyProblem> {
+    let lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("-----BEGIN")).skip(1);
+    let body: String = lines.take_while(|line| !line.starts_with("-----END")).collect();
+    if body.contains("ENCRYPTED") {
+        return Err(KeyProblem::Passphrase);
+    }
+    STANDARD.decode(body).map_err(|_| KeyProblem::Damaged)
 }
 
 /// `BEGIN RSA PRIVATE KEY`, as older tools write it.
 fn pkcs1(text: &str) -> Result<Key, KeyProblem> {
-    let lines = text.lines().map(str::trim);
-    let body: Vec<&str> = lines.skip_while(|line| !line.starts_with("-----BEGIN")).skip(1).collect();
-    if body.iter().any(|line| line.contains("ENCRYPTED")) {
-        return Err(KeyProblem::Passphrase);
-    }
-    let body: String = body.into_iter().take_while(|line| !line.starts_with("-----END")).collect();
-    let der = STANDARD.decode(body).map_err(|_| KeyProblem::Damaged)?;
+    let der = body(text)?;
     let pair = RsaKeyPair::from_der(&der).map_err(|_| KeyProblem::Damaged)?;
     let numbers: PublicKeyComponents<Vec<u8>> = pair.public().into();
     let mut public = Vec::new();
