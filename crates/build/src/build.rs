@@ -21,6 +21,7 @@ use crate::history::dated;
 use crate::output::{Built, Written};
 use crate::push::{self, Push};
 use crate::request::{NamedContext, Request};
+use crate::sources::Sources;
 use crate::step::{Rootfs, Steps};
 
 /// Runs builds on one store.
@@ -160,6 +161,7 @@ impl Builder {
             tier: self.tier.clone(),
             client: Arc::clone(client),
             registry: self.registry.clone(),
+            sources: Sources::new(self.store.clone(), self.registry.clone(), Arc::clone(client)),
             definition: lowered.definition.clone(),
             allow: request.allow,
             build_id: build_id(),

@@ -110,6 +110,9 @@ impl World for Executor {
         cancel: CancellationToken,
     ) -> Result<Identity<Key>, StepProblem> {
         let id = vertex(at);
+        if self.steps.is_remote(id) {
+            return self.blocking(cancel, move |steps, cancellation| steps.identify_source(id, cancellation)).await;
+        }
         if !self.steps.reads_context(id) {
             return self.steps.identify(id, inputs);
         }
@@ -209,7 +212,12 @@ impl Executor {
     /// A hit by recipe says that all below it is as it was: those steps are not looked at any more.
     fn hit(&self, target: VertexId) {
         for id in self.steps.definition.reachable(&[target]) {
-            if is_shown(&self.steps, id) && self.steps.is_unsettled(id) {
+            if !is_shown(&self.steps, id) || !self.steps.is_unsettled(id) {
+                continue;
+            }
+            if self.steps.is_fetched(id) {
+                self.finish(id, Outcome::Done);
+            } else {
                 self.steps.explained(id, Explanation::Hit);
                 self.finish(id, Outcome::Cached);
             }

@@ -17,6 +17,7 @@ mod key;
 mod output;
 mod push;
 mod request;
+mod sources;
 mod ssh;
 mod step;
 mod tree;

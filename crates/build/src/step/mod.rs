@@ -12,6 +12,7 @@ mod inputs;
 mod record;
 mod rootfs;
 mod secret;
+mod source;
 mod ssh;
 
 use std::collections::{HashMap, HashSet};
@@ -30,6 +31,7 @@ use crate::error::StepProblem;
 use crate::explain::Explanation;
 use crate::file::Selection;
 use crate::request::Allowed;
+use crate::sources::Sources;
 use crate::tree::Tree;
 
 pub(crate) use exec::StepOutput;
@@ -57,6 +59,8 @@ pub(crate) type Selections = Arc<Vec<Arc<(Tree, Selection)>>>;
 /// How far a step is, as those who watch were told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Its source was fetched, because its key is that of what it holds.
+    Fetched,
     /// It runs.
     Started,
     /// Its end was reported.
@@ -70,6 +74,7 @@ pub(crate) struct Steps {
     pub(crate) tier: Tier,
     pub(crate) client: Arc<dyn Client>,
     pub(crate) registry: kiln_registry::Client,
+    pub(crate) sources: Sources,
     pub(crate) definition: Definition,
     pub(crate) allow: Allowed,
     /// Names the build's directory of logs.
@@ -164,7 +169,13 @@ impl Steps {
 
     /// Whether nothing was told of a step yet.
     pub(crate) fn is_unsettled(&self, id: VertexId) -> bool {
-        !self.phases.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+        let phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(phases.get(&id), None | Some(Phase::Fetched))
+    }
+
+    /// Whether a source was fetched to know its key.
+    pub(crate) fn is_fetched(&self, id: VertexId) -> bool {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).get(&id) == Some(&Phase::Fetched)
     }
 
     /// What a source makes, which needs no record.
@@ -172,8 +183,8 @@ impl Steps {
         match &self.vertex(id).op {
             Op::Source(SourceOp::Context(source)) => Ok(Some(Made::Context(self.context(&source.name)?))),
             Op::Source(SourceOp::Image(image)) => self.image_layers(image),
-            Op::Source(SourceOp::Http(_)) => Err(StepProblem::Unsupported("ADD of a URL".into())),
-            Op::Source(SourceOp::Git(_)) => Err(StepProblem::Unsupported("ADD of a git repository".into())),
+            // Those are recorded.
+            Op::Source(SourceOp::Http(_) | SourceOp::Git(_)) => Ok(None),
             Op::Exec(_) | Op::File(_) | Op::Merge | Op::Diff => Ok(None),
         }
     }
@@ -236,6 +247,7 @@ impl Steps {
                 let above = inputs.get(1).and_then(Made::rootfs).map(|upper| upper.above(below));
                 self.rearranged(id, identity, above.unwrap_or_default())
             }
+            Op::Source(SourceOp::Http(_) | SourceOp::Git(_)) => self.execute_source(id, identity, &cancelled),
             Op::Source(_) => {
                 let made = self.immediate(id)?;
                 let gone = || StepProblem::Other(format!("{} is not there", self.vertex(id).meta.name));

@@ -17,9 +17,6 @@ use super::inputs::Inputs;
 use super::state::State;
 use super::{Lowering, MAIN_CONTEXT, Place, source_span};
 
-/// The mode of a download.
-const DOWNLOAD_MODE: u32 = 0o600;
-
 /// What all files of one instruction have in common, expanded.
 struct Common {
     add: bool,
@@ -260,7 +257,7 @@ fn downloaded(common: &Common, from: InputIndex, name: &str) -> FileAction {
         destination: common.target.clone(),
         into_directory: common.into_directory,
         owner: common.owner.clone(),
-        chmod: common.chmod.clone().or(Some(Chmod::Octal(DOWNLOAD_MODE))),
+        chmod: common.chmod.clone(),
         parents: false,
         exclude: Vec::new(),
         unpack: if common.unpack == Some(true) { Unpack::Detect } else { Unpack::Never },
