@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions};
-use kiln_graph::{SourceSpan, VertexId};
+use kiln_graph::{Definition, SourceSpan, VertexId};
 use kiln_images::export::{Exported, ImageContent};
 use kiln_oci::{Digest, ImageConfig, Platform};
 use kiln_progress::{Outcome as TaskOutcome, Sink};
@@ -19,10 +19,11 @@ use crate::executor;
 use crate::explain::Explanation;
 use crate::history::dated;
 use crate::output::{Built, Written};
+use crate::platforms;
 use crate::push::{self, Push};
 use crate::request::{NamedContext, Request};
 use crate::sources::Sources;
-use crate::step::{Rootfs, Steps};
+use crate::step::{Made, Rootfs, Steps};
 
 /// Runs builds on one store.
 #[derive(Clone)]
@@ -67,9 +68,10 @@ pub struct StepReport {
     pub explanation: Explanation,
 }
 
-/// What became of one platform's steps.
+/// What the steps made.
 struct Solved {
-    content: ImageContent,
+    /// An image for each platform.
+    contents: Vec<ImageContent>,
     epoch: Option<i64>,
     steps: Vec<StepReport>,
 }
@@ -95,12 +97,13 @@ impl Builder {
         if let Some(frontend) = dockerfile.directives.foreign_frontend() {
             return Err(BuildError::ForeignFrontend(frontend.to_owned()));
         }
-        let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
-        let mut solved = Vec::new();
-        for platform in platforms {
-            let lowered = self.lowered(request, &dockerfile, &platform, &progress).await?;
-            solved.push(self.solve(request, lowered, platform, &client, &progress, &cancellation).await?);
+        let platforms = platforms::distinct(&request.platforms);
+        let mut lowered = Vec::new();
+        for platform in &platforms {
+            let options = plan_options(request, platform, platforms.len() > 1);
+            lowered.push(self.lowered(request, &dockerfile, options, &progress).await?);
         }
+        let solved = self.solve(request, lowered, platforms, &client, &progress, &cancellation).await?;
         self.export(request, solved, &progress).await
     }
 
@@ -108,10 +111,10 @@ impl Builder {
         &self,
         request: &Request,
         dockerfile: &Dockerfile,
-        platform: &Platform,
+        options: PlanOptions,
         progress: &Sink,
     ) -> Result<Lowered, BuildError> {
-        let plan = Plan::new(dockerfile.clone(), plan_options(request, platform))?;
+        let plan = Plan::new(dockerfile.clone(), options)?;
         let resolver = BaseResolver {
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -132,29 +135,30 @@ impl Builder {
     async fn solve(
         &self,
         request: &Request,
-        lowered: Lowered,
-        platform: Platform,
+        lowered: Vec<Lowered>,
+        platforms: Vec<Platform>,
         client: &Arc<dyn Client>,
         progress: &Sink,
         cancellation: &CancellationToken,
     ) -> Result<Solved, BuildError> {
-        let steps = Arc::new(self.steps(request, &lowered, client, progress));
-        let rootfs = match lowered.target {
-            Some(target) => {
-                let made = executor::solve(Arc::clone(&steps), target, request.jobs, cancellation.clone()).await?;
-                made.rootfs().cloned().unwrap_or_default()
-            }
-            None => Rootfs::default(),
-        };
+        let joined = platforms::joined(&lowered).map_err(|error| BuildError::Internal(error.to_string()))?;
+        let (definition, targets) = joined;
+        let steps = Arc::new(self.steps(request, definition, client, progress));
+        let wanted: Vec<VertexId> = targets.iter().copied().flatten().collect();
+        let made = executor::solve(Arc::clone(&steps), &wanted, request.jobs, cancellation.clone()).await?;
         let saved = Arc::clone(&steps);
         blocking(move || saved.save_digests()).await??;
-        let epoch = lowered.source_date_epoch;
-        let config = dated(lowered.config, lowered.inherited_history, rootfs.made_at(), epoch);
-        let content = ImageContent { config, layers: rootfs.layers().to_vec(), platform };
-        Ok(Solved { content, epoch: lowered.source_date_epoch, steps: reports(&steps) })
+        let epoch = lowered.iter().find_map(|each| each.source_date_epoch);
+        let mut made = made.into_iter();
+        let contents = lowered.into_iter().zip(platforms).zip(targets).map(|((lowered, platform), target)| {
+            let made = target.and_then(|_| made.next());
+            let rootfs = made.as_ref().and_then(Made::rootfs).cloned().unwrap_or_default();
+            content(lowered, platform, &rootfs)
+        });
+        Ok(Solved { contents: contents.collect(), epoch, steps: reports(&steps) })
     }
 
-    fn steps(&self, request: &Request, lowered: &Lowered, client: &Arc<dyn Client>, progress: &Sink) -> Steps {
+    fn steps(&self, request: &Request, definition: Definition, client: &Arc<dyn Client>, progress: &Sink) -> Steps {
         Steps {
             store: self.store.clone(),
             sandbox: Sandbox::new(self.store.clone(), self.tier.clone()),
@@ -162,7 +166,7 @@ impl Builder {
             client: Arc::clone(client),
             registry: self.registry.clone(),
             sources: Sources::new(self.store.clone(), self.registry.clone(), Arc::clone(client)),
-            definition: lowered.definition.clone(),
+            definition,
             allow: request.allow,
             build_id: build_id(),
             lineage: request.dockerfile.name.clone(),
@@ -178,7 +182,7 @@ impl Builder {
         }
     }
 
-    async fn export(&self, request: &Request, solved: Vec<Solved>, progress: &Sink) -> Result<Outcome, BuildError> {
+    async fn export(&self, request: &Request, solved: Solved, progress: &Sink) -> Result<Outcome, BuildError> {
         let (store, request, sink) = (self.store.clone(), request.clone(), progress.clone());
         let (outcome, pushes) = blocking(move || export(&store, &request, solved, &sink)).await??;
         push::all(&self.store, &self.registry, &pushes, progress).await?;
@@ -190,11 +194,10 @@ impl Builder {
 fn export(
     store: &Store,
     request: &Request,
-    solved: Vec<Solved>,
+    solved: Solved,
     progress: &Sink,
 ) -> Result<(Outcome, Vec<Push>), BuildError> {
-    let epoch = solved.iter().find_map(|solved| solved.epoch);
-    let (contents, steps): (Vec<_>, Vec<_>) = solved.into_iter().map(|solved| (solved.content, solved.steps)).unzip();
+    let Solved { contents, epoch, steps } = solved;
     let built = Built { store, images: &contents, names: &request.names, epoch };
     let task = progress.task("exporting the result");
     task.start();
@@ -214,7 +217,7 @@ fn export(
         id: ids.get(place).cloned(),
         config: content.config,
     });
-    let outcome = Outcome { images: images.collect(), kept, exported, steps: steps.into_iter().flatten().collect() };
+    let outcome = Outcome { images: images.collect(), kept, exported, steps };
     Ok((outcome, pushes))
 }
 
@@ -232,7 +235,14 @@ fn sorted(written: Vec<Written>) -> (Vec<Option<Exported>>, Vec<Push>) {
     (exported.collect(), pushes)
 }
 
-fn plan_options(request: &Request, platform: &Platform) -> PlanOptions {
+/// The image of one platform.
+fn content(lowered: Lowered, platform: Platform, rootfs: &Rootfs) -> ImageContent {
+    let epoch = lowered.source_date_epoch;
+    let config = dated(lowered.config, lowered.inherited_history, rootfs.made_at(), epoch);
+    ImageContent { config, layers: rootfs.layers().to_vec(), platform }
+}
+
+fn plan_options(request: &Request, platform: &Platform, multi_platform: bool) -> PlanOptions {
     let named = request.named_contexts.iter().map(|(name, context)| {
         let kind = match context {
             NamedContext::Files => kiln_dockerfile::NamedContext::Files,
@@ -245,7 +255,7 @@ fn plan_options(request: &Request, platform: &Platform) -> PlanOptions {
         labels: request.labels.clone(),
         target: request.target.clone(),
         build_platform: Platform::host(),
-        multi_platform: request.platforms.len() > 1,
+        multi_platform,
         named_contexts: named.collect(),
         no_cache: request.no_cache.clone(),
         network: request.network,

@@ -17,28 +17,30 @@ use crate::error::{BuildError, StepError, StepProblem};
 use crate::explain::Explanation;
 use crate::step::{Made, Phase, Rootfs, Steps};
 
-/// Runs what `target` needs and gives what it made.
+/// Runs what `targets` need and gives what they made, in their order.
 pub(crate) async fn solve(
     steps: Arc<Steps>,
-    target: VertexId,
+    targets: &[VertexId],
     jobs: Option<NonZeroUsize>,
     cancellation: CancellationToken,
-) -> Result<Made, BuildError> {
+) -> Result<Vec<Made>, BuildError> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut graph = Graph::new();
-    for id in steps.definition.reachable(&[target]) {
+    for id in steps.definition.reachable(targets) {
         let vertex = steps.vertex(id);
         let inputs = vertex.inputs.iter().map(|edge| node(edge.vertex)).collect();
         let cache = if vertex.meta.ignore_cache { Cache::Ignore } else { Cache::Use };
         graph.insert(node(id), Vertex { inputs, cache }).map_err(|error| BuildError::Internal(error.to_string()))?;
     }
-    announce(&steps, target);
+    announce(&steps, targets);
     let world = Arc::new(Executor { steps: Arc::clone(&steps) });
     let solver = Solver::start(jobs.unwrap_or(DEFAULT_SLOTS));
-    match solver.solve(world, graph, &[node(target)], Policy::FailFast, cancellation).await {
-        Ok(mut made) => {
-            let last = made.pop().ok_or_else(|| BuildError::Internal("the solver gave no result".into()))?;
-            Ok(last.output)
-        }
+    let wanted: Vec<NodeId> = targets.iter().copied().map(node).collect();
+    match solver.solve(world, graph, &wanted, Policy::FailFast, cancellation).await {
+        Ok(made) if made.len() == targets.len() => Ok(made.into_iter().map(|done| done.output).collect()),
+        Ok(_) => Err(BuildError::Internal("the solver gave no result".into())),
         Err(SolveError::Cancelled) => Err(BuildError::Cancelled),
         Err(SolveError::Failed(failures)) => Err(first_failure(&steps, &failures)),
         Err(other) => Err(BuildError::Internal(other.to_string())),
@@ -46,8 +48,8 @@ pub(crate) async fn solve(
 }
 
 /// Announces all steps in the order of the Dockerfile, so that they are numbered as people expect.
-fn announce(steps: &Steps, target: VertexId) {
-    for id in steps.definition.reachable(&[target]) {
+fn announce(steps: &Steps, targets: &[VertexId]) {
+    for id in steps.definition.reachable(targets) {
         if is_shown(steps, id) {
             steps.task(id);
         }

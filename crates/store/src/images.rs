@@ -99,7 +99,7 @@ impl Images<'_> {
     /// Gives the images of several platforms one name, taking it from what had it; tells which image that meant. By
     /// itself the name means the image for this machine, or the first if there is none.
     pub fn tag_all(&self, name: &str, ids: &[Digest]) -> Result<Option<Digest>> {
-        let tagged = self.store.database.write(|db| {
+        self.store.database.write(|db| {
             let mut images = Vec::new();
             for id in ids {
                 match get(db, id)? {
@@ -118,8 +118,7 @@ impl Images<'_> {
                 )?;
             }
             Ok(Ok(before))
-        })?;
-        tagged
+        })?
     }
 
     /// Takes a name away; its images stay. Tells which image it meant.

@@ -5,9 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use kiln_graph::{BindMount, ExecOp, Mount, MountKind, NetworkMode, SecurityMode, VertexId};
+use kiln_oci::Platform;
 use kiln_progress::Stream;
 use kiln_sandbox::{
-    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source, Status, Upper,
+    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source,
+    Status, Upper, emulation,
 };
 use kiln_solver::Product;
 use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
@@ -43,7 +45,9 @@ impl Steps {
     ) -> Result<Product<Key, Made>, StepProblem> {
         self.check_allowed(op)?;
         let cancelled = || cancellation.is_cancelled();
-        let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
+        let base_layers = op
+            .root
+            .map_or(&[][..], |root| inputs[root.0 as usize].layers());
         let base = Union::new(base_layers.to_vec())?;
         let surroundings = self.surroundings(op, inputs, &cancelled)?;
         let contexts = surroundings.contexts.clone();
@@ -51,7 +55,12 @@ impl Steps {
         self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
         let layer = staged.commit_upper(&base)?;
         let layer = self.interned(id, layer)?;
-        let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
+        let made = op
+            .root
+            .and_then(|root| inputs[root.0 as usize].rootfs())
+            .cloned()
+            .unwrap_or_default()
+            .with(layer);
         self.record(id, inputs, contexts, made, &[])
     }
 
@@ -85,21 +94,37 @@ impl Steps {
         execution.held_locks = held?;
         self.note_tier();
         let mut output = self.step_output(id)?;
-        let finished = self.sandbox.run(execution, &mut |stream, bytes| output.write(stream, bytes));
+        let finished = self
+            .sandbox
+            .run(execution, &mut |stream, bytes| output.write(stream, bytes));
         match finished {
             Ok(finished) => {
                 finished.notes.iter().for_each(|note| self.note(&note.0));
                 exit_problem(op, finished.status, finished.out_of_memory)
             }
             Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
-            Err(error) => Err(start_problem(op, error)),
+            Err(error) => Err(start_problem(op, &self.vertex(id).platform, error)),
         }
     }
 
-    fn execution(&self, op: &ExecOp, base: &Union, staged: &StagedLayer) -> Result<Execution, StepProblem> {
-        let upper = Upper { fs: staged.fs_path().to_owned(), work: staged.work_path().to_owned(), volatile: true };
+    fn execution(
+        &self,
+        op: &ExecOp,
+        base: &Union,
+        staged: &StagedLayer,
+    ) -> Result<Execution, StepProblem> {
+        let upper = Upper {
+            fs: staged.fs_path().to_owned(),
+            work: staged.work_path().to_owned(),
+            volatile: true,
+        };
         let env = op.env.iter().chain(&op.proxy_env).cloned().collect();
-        let process = Process::new(op.args.clone(), env, &op.cwd, self.sandbox.identity(&op.user, base)?);
+        let process = Process::new(
+            op.args.clone(),
+            env,
+            &op.cwd,
+            self.sandbox.identity(&op.user, base)?,
+        );
         let mut execution = Execution::build_step(base.layers().to_vec(), upper, process);
         if let Some(hostname) = &op.hostname {
             execution.hostname.clone_from(hostname);
@@ -130,21 +155,34 @@ impl Steps {
         let (mut contexts, mut variables, mut mounts) = (Vec::new(), Vec::new(), Vec::new());
         for (place, mount) in op.mounts.iter().enumerate() {
             let source = match &mount.kind {
-                MountKind::Bind(bind) => {
-                    self.bind_source(bind, &inputs[bind.from.0 as usize], &mut contexts, cancelled)?
-                }
+                MountKind::Bind(bind) => self.bind_source(
+                    bind,
+                    &inputs[bind.from.0 as usize],
+                    &mut contexts,
+                    cancelled,
+                )?,
                 MountKind::Cache(_) => match held.iter().find(|(at, _)| *at == place) {
                     Some((_, cache)) => Source::Host(cache.directory.clone()),
                     None => continue,
                 },
-                MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: 0o755 },
+                MountKind::Tmpfs(tmpfs) => Source::Tmpfs {
+                    size: tmpfs.size,
+                    mode: 0o755,
+                },
                 MountKind::Secret(secret) => {
-                    let Some(value) = self.secret_value(secret)? else { continue };
+                    let Some(value) = self.secret_value(secret)? else {
+                        continue;
+                    };
                     variables.extend(secret_variable(secret, &value)?);
                     if !secret.as_file {
                         continue;
                     }
-                    Source::Content { bytes: value, mode: secret.mode, uid: secret.uid, gid: secret.gid }
+                    Source::Content {
+                        bytes: value,
+                        mode: secret.mode,
+                        uid: secret.uid,
+                        gid: secret.gid,
+                    }
                 }
                 MountKind::Ssh(ssh) => match self.ssh_socket(ssh)? {
                     Some(source) => source,
@@ -158,8 +196,17 @@ impl Steps {
             });
         }
         variables.extend(socket_variable(op));
-        mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
-        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts, variables })
+        mounts.extend(
+            op.scripts
+                .iter()
+                .map(|(path, content)| script(path, content)),
+        );
+        Ok(Surroundings {
+            mounts,
+            caches: held.drain(..).map(|(_, cache)| cache).collect(),
+            contexts,
+            variables,
+        })
     }
 
     fn held_caches(
@@ -197,7 +244,10 @@ impl Steps {
     ) -> Result<Source, StepProblem> {
         let open = match input {
             Made::Rootfs(rootfs) => {
-                return Ok(Source::Layers { layers: rootfs.layers().to_vec(), path: PathBuf::from(&bind.source) });
+                return Ok(Source::Layers {
+                    layers: rootfs.layers().to_vec(),
+                    path: PathBuf::from(&bind.source),
+                });
             }
             Made::Context(open) => open,
         };
@@ -205,9 +255,18 @@ impl Steps {
         let copy = whole(bind.from, &bind.source);
         let copied = self.copy_selection(open.tree(), copy, &known, cancelled)?;
         contexts.push(copied.digest()?);
-        let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
-        let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
-        Ok(Source::Layers { layers: vec![copied.layer], path })
+        let single = copied
+            .selection()
+            .sources
+            .first()
+            .filter(|one| one.root.kind != Kind::Directory);
+        let path = single
+            .map(|one| PathBuf::from(OsStr::from_bytes(&one.name)))
+            .unwrap_or_default();
+        Ok(Source::Layers {
+            layers: vec![copied.layer],
+            path,
+        })
     }
 }
 
@@ -220,14 +279,31 @@ fn read_only(mount: &Mount) -> bool {
 }
 
 fn script(path: &str, content: &str) -> kiln_sandbox::Mount {
-    let source = Source::Content { bytes: Secret(content.as_bytes().to_vec()), mode: 0o755, uid: 0, gid: 0 };
-    kiln_sandbox::Mount { target: PathBuf::from(path), source, read_only: true }
+    let source = Source::Content {
+        bytes: Secret(content.as_bytes().to_vec()),
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+    };
+    kiln_sandbox::Mount {
+        target: PathBuf::from(path),
+        source,
+        read_only: true,
+    }
 }
 
 fn host(host: &kiln_graph::ExtraHost) -> Result<Host, StepProblem> {
     let address = host.address.trim_matches(['[', ']']).parse();
-    let bad = |_| StepProblem::Other(format!("--add-host {}: {:?} is no address", host.name, host.address));
-    Ok(Host { name: host.name.clone(), address: address.map_err(bad)? })
+    let bad = |_| {
+        StepProblem::Other(format!(
+            "--add-host {}: {:?} is no address",
+            host.name, host.address
+        ))
+    };
+    Ok(Host {
+        name: host.name.clone(),
+        address: address.map_err(bad)?,
+    })
 }
 
 fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
@@ -250,7 +326,11 @@ fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
         other => return Err(StepProblem::Other(format!("invalid ulimit type: {other}"))),
     };
     let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
-    Ok(Limit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
+    Ok(Limit {
+        resource,
+        soft: value(ulimit.soft),
+        hard: value(ulimit.hard),
+    })
 }
 
 fn exit_problem(op: &ExecOp, status: Status, out_of_memory: bool) -> Result<(), StepProblem> {
@@ -259,14 +339,26 @@ fn exit_problem(op: &ExecOp, status: Status, out_of_memory: bool) -> Result<(), 
         return Ok(());
     }
     let note = out_of_memory.then(|| "the kernel killed it because memory ran out".to_owned());
-    Err(StepProblem::Exit { command: op.args.join(" "), code, note })
+    Err(StepProblem::Exit {
+        command: op.args.join(" "),
+        code,
+        note,
+    })
 }
 
-fn start_problem(op: &ExecOp, error: kiln_sandbox::Error) -> StepProblem {
+fn start_problem(op: &ExecOp, platform: &Platform, error: kiln_sandbox::Error) -> StepProblem {
     match error {
         kiln_sandbox::Error::Start(start) => {
-            let note = Some(crate::error::chain(&start));
-            StepProblem::Exit { command: op.args.join(" "), code: i32::from(start.exit_code()), note }
+            let mut note = crate::error::chain(&start);
+            if let Some(reason) = emulation::explain(platform, &start) {
+                note.push_str(&format!("\nhint: {reason}"));
+            }
+            let note = Some(note);
+            StepProblem::Exit {
+                command: op.args.join(" "),
+                code: i32::from(start.exit_code()),
+                note,
+            }
         }
         other => StepProblem::from(other),
     }

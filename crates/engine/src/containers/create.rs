@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_oci::{Digest, Platform};
+use kiln_sandbox::emulation::{self, NoEmulation};
 use kiln_store::{Layer, NewContainer, Union};
 
 use super::parse;
@@ -102,6 +103,13 @@ impl Engine {
         let Some(id) = &container.row.image else { return Ok(None) };
         let platform = self.store.images().get(id)?.map(|image| image.platform);
         Ok(platform.filter(|platform| !Platform::host().accepts(platform)))
+    }
+
+    /// Why a container's program did not start, where that has to do with the processor that it is for.
+    pub fn not_emulated(&self, container: &Container, error: &Error) -> Option<NoEmulation> {
+        let Error::Start(start) = error else { return None };
+        let platform = self.foreign_platform(container).ok()?.unwrap_or_else(Platform::host);
+        emulation::explain(&platform, start)
     }
 
     fn insert(

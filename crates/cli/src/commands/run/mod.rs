@@ -39,7 +39,13 @@ pub(crate) fn run(caller: &Caller, arguments: &RunArguments) -> Result<ExitCode,
     }
     match attend(&host, &engine, &container.id, streams) {
         Ok(code) => Ok(ExitCode::from(code)),
-        Err(error) => Err(hint(refusal::of_engine(&error).with_code(error.run_exit_code()))),
+        Err(error) => {
+            let mut failure = refusal::of_engine(&error).with_code(error.run_exit_code());
+            if let Some(reason) = engine.not_emulated(&container, &error) {
+                failure.message.push_str(&format!("\nhint: {reason}"));
+            }
+            Err(hint(failure))
+        }
     }
 }
 
