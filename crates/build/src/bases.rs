@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use kiln_dockerfile::{Base, BaseName, Bases, ResolvedBase};
-use kiln_images::{load, pull};
+use kiln_images::load;
+use kiln_images::pull::{self, PullError};
 use kiln_oci::{ImageConfig, Platform, Reference};
 use kiln_progress::{Outcome, Sink};
 use kiln_store::{Image, Store};
@@ -83,16 +84,26 @@ impl BaseResolver {
         task.start();
         let pulled = pull::manifest(&self.store, &self.registry, &reference.with_default_tag(), platform).await;
         task.finish(outcome(&pulled));
-        let pulled = pulled.map_err(|error| failed(base, &error))?;
+        let pulled = pulled.map_err(|error| self.not_pulled(base, reference, platform, &error))?;
         self.resolved(reference.with_default_tag(), &pulled.image)
     }
 
     fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>, BuildError> {
-        let Some(image) = self.store.images().resolve(&reference.with_default_tag().to_string())? else {
-            return Ok(None);
-        };
-        let config = self.config(&image)?;
-        Ok(platform.accepts(&config.platform()).then_some(image))
+        Ok(self.store.images().resolve_for(&reference.with_default_tag().to_string(), platform)?)
+    }
+
+    /// Why an image cannot be had; one that is here for other platforms is mentioned.
+    fn not_pulled(&self, base: &Base, reference: &Reference, platform: &Platform, error: &PullError) -> BuildError {
+        let mut reason = chain(error);
+        let here = self.store.images().platforms(&reference.with_default_tag().to_string()).unwrap_or_default();
+        if !here.is_empty() {
+            let has: Vec<String> = here.iter().map(|image| image.platform.to_string()).collect();
+            reason.push_str(&format!(
+                "\nnote: the store has this image, but not for {platform}: only for {}",
+                has.join(", ")
+            ));
+        }
+        BuildError::Base { name: name_of(base), reason, span: None }
     }
 
     fn config(&self, image: &Image) -> Result<ImageConfig, BuildError> {
@@ -114,11 +125,15 @@ impl BaseResolver {
 }
 
 fn failed(base: &Base, error: &dyn std::error::Error) -> BuildError {
-    let name = match &base.name {
+    BuildError::Base { name: name_of(base), reason: chain(error), span: None }
+}
+
+/// A base as the Dockerfile names it.
+fn name_of(base: &Base) -> String {
+    match &base.name {
         BaseName::Image(reference) => reference.familiar(),
         BaseName::NamedContext(name) => name.clone(),
-    };
-    BuildError::Base { name, reason: chain(error), span: None }
+    }
 }
 
 fn outcome<T, E: std::error::Error>(result: &Result<T, E>) -> Outcome {

@@ -18,7 +18,7 @@ use crate::error::BuildError;
 use crate::executor;
 use crate::explain::Explanation;
 use crate::history::dated;
-use crate::output::{Built, Written};
+use crate::output::{self, Built, Written};
 use crate::platforms;
 use crate::push::{self, Push};
 use crate::request::{NamedContext, Request};
@@ -98,6 +98,7 @@ impl Builder {
             return Err(BuildError::ForeignFrontend(frontend.to_owned()));
         }
         let platforms = platforms::distinct(&request.platforms);
+        output::check(&request.outputs, platforms.len())?;
         let mut lowered = Vec::new();
         for platform in &platforms {
             let options = plan_options(request, platform, platforms.len() > 1);

@@ -8,7 +8,6 @@ mod bases;
 mod build;
 mod client;
 mod context;
-mod diagnosis;
 mod error;
 mod executor;
 mod explain;

@@ -165,7 +165,7 @@ impl Built<'_> {
                 several.iter().try_for_each(|image| self.local_image(&directory, image, newest))
             }
             several => several.iter().try_for_each(|image| {
-                let below = path.join(image.platform.to_string().replace('/', "_"));
+                let below = path.join(platform_directory(image));
                 std::fs::create_dir_all(&below).map_err(fail)?;
                 self.local_image(&File::open(&below).map_err(fail)?, image, newest)
             }),
@@ -193,15 +193,46 @@ impl Built<'_> {
         }
     }
 
+    fn write_rootfs(&self, sink: &mut Sink, output: &Output) -> Result<(), ExportError> {
+        let newest = self.newest(output);
+        match self.images {
+            [image] if output.platform_split != Some(true) => {
+                export::tar(sink, &Union::new(image.layers.clone())?, newest).map(drop)
+            }
+            several => {
+                let tree = |image: &ImageContent| Ok((platform_directory(image), Union::new(image.layers.clone())?));
+                let trees = several.iter().map(tree).collect::<Result<Vec<_>, kiln_store::Error>>()?;
+                export::tar_of_several(sink, &trees, newest).map(drop)
+            }
+        }
+    }
+
     fn write_archive(&self, sink: &mut Sink, output: &Output, task: &Task) -> Result<Option<Exported>, ExportError> {
         let (names, options) = (self.names(output), self.options(output));
         match (output.kind, self.images) {
             (OutputKind::Docker, [image]) => export::docker(sink, self.store, image, &names, &options, task).map(Some),
-            (OutputKind::Tar, [image]) => {
-                let rootfs = Union::new(image.layers.clone())?;
-                export::tar(sink, &rootfs, self.newest(output)).map(|_| None)
-            }
+            (OutputKind::Tar, _) => self.write_rootfs(sink, output).map(|()| None),
             _ => export::oci(sink, self.store, self.images, &names, &options, task).map(Some),
         }
     }
+}
+
+/// Refuses what a form cannot hold, before anything is built.
+pub(crate) fn check(outputs: &[Output], platforms: usize) -> Result<(), BuildError> {
+    let refused = |output: &Output| match output.kind {
+        OutputKind::Docker => Some("type=docker holds one platform: use type=oci, or build each platform by itself"),
+        OutputKind::Tar if output.platform_split == Some(false) => {
+            Some("several platforms cannot have the same paths of one tar: leave out platform-split=false")
+        }
+        _ => None,
+    };
+    match outputs.iter().find_map(refused) {
+        Some(reason) if platforms > 1 => Err(BuildError::Export(reason.into())),
+        _ => Ok(()),
+    }
+}
+
+/// Where a platform's file system is among those of others, such as `linux_arm64`.
+fn platform_directory(image: &ImageContent) -> String {
+    image.platform.to_string().replace('/', "_")
 }
