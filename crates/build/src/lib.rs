@@ -26,7 +26,6 @@ mod tree;
 pub use build::{Builder, BuiltImage, Outcome, StepReport};
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
 pub use context::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, LocalContext, Snapshot};
-pub use diagnosis::{Cause, Diagnosis, Installer};
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain};
 pub use explain::{Change, Explanation};
 pub use file::Guess;
