@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions};
+use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions, check_frontend};
 use kiln_graph::{Definition, SourceSpan, VertexId};
 use kiln_images::export::{Exported, ImageContent};
 use kiln_oci::{Digest, ImageConfig, Platform};
@@ -93,10 +93,10 @@ impl Builder {
         progress: Sink,
         cancellation: CancellationToken,
     ) -> Result<Outcome, BuildError> {
-        let dockerfile = Dockerfile::parse_all(&request.dockerfile.text).map_err(BuildError::Dockerfile)?;
-        if let Some(frontend) = dockerfile.directives.foreign_frontend() {
-            return Err(BuildError::ForeignFrontend(frontend.to_owned()));
-        }
+        let text = &request.dockerfile.text;
+        let asked = request.build_args.get("BUILDKIT_SYNTAX").map(String::as_str);
+        check_frontend(text, asked).map_err(|error| BuildError::Dockerfile(vec![error]))?;
+        let dockerfile = Dockerfile::parse_all(text).map_err(BuildError::Dockerfile)?;
         let platforms = platforms::distinct(&request.platforms);
         output::check(&request.outputs, platforms.len())?;
         let mut lowered = Vec::new();

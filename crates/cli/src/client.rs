@@ -77,7 +77,7 @@ fn read(path: &Path, name: &str) -> Result<DockerfileText, Failure> {
         )),
         _ => Failure::new(format!("ERROR: failed to build: failed to read dockerfile {}: {error}", path.display())),
     })?;
-    Ok(DockerfileText { name: name.into(), text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(DockerfileText { name: name.into(), text: kiln_dockerfile::text_of(&bytes) })
 }
 
 /// A file in the same directory whose name may have been meant.
@@ -97,7 +97,7 @@ fn similar(path: &Path) -> String {
 fn read_stdin() -> Result<DockerfileText, Failure> {
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
-    Ok(DockerfileText { name: "Dockerfile".into(), text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(DockerfileText { name: "Dockerfile".into(), text: kiln_dockerfile::text_of(&bytes) })
 }
 
 /// `NAME.dockerignore` beside the Dockerfile, or `.dockerignore` of the context.

@@ -1,9 +1,8 @@
 //! Parser directives: the `# syntax=`, `# escape=` and `# check=` comments at the very top.
 //! Does not know what a check is.
 
-use kiln_oci::Reference;
-
 use crate::error::ParseProblem;
+use crate::text;
 
 /// The directives that a Dockerfile starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,19 +13,6 @@ pub struct Directives {
     pub check: Option<String>,
     /// The escape character: `\` unless `# escape=` says a backtick.
     pub escape: char,
-}
-
-impl Directives {
-    /// The frontend that `# syntax=` asks for when it is not the Dockerfile syntax of this crate. Any tag of
-    /// `docker/dockerfile` and `docker/dockerfile-upstream` is.
-    pub fn foreign_frontend(&self) -> Option<&str> {
-        let image = self.syntax.as_deref()?.split_whitespace().next()?;
-        let known = image.parse::<Reference>().is_ok_and(|reference| {
-            reference.domain() == "docker.io"
-                && matches!(reference.path(), "docker/dockerfile" | "docker/dockerfile-upstream")
-        });
-        (!known).then_some(image)
-    }
 }
 
 impl Default for Directives {
@@ -59,11 +45,11 @@ impl DirectiveReader {
         match name.to_ascii_lowercase().as_str() {
             "syntax" => {
                 repeated(self.directives.syntax.is_some(), "syntax")?;
-                self.directives.syntax = Some(value.to_owned());
+                self.directives.syntax = Some(text::lossy(value));
             }
             "check" => {
                 repeated(self.directives.check.is_some(), "check")?;
-                self.directives.check = Some(value.to_owned());
+                self.directives.check = Some(text::lossy(value));
             }
             "escape" => {
                 repeated(self.escape_seen, "escape")?;
@@ -71,10 +57,14 @@ impl DirectiveReader {
                 self.directives.escape = match value {
                     "\\" => '\\',
                     "`" => '`',
-                    other => return Err(ParseProblem::BadEscape(other.to_owned())),
+                    other => return Err(ParseProblem::BadEscape(text::lossy(other))),
                 };
             }
-            _ => return Ok(false),
+            // What follows an unknown one is no directive either.
+            _ => {
+                self.done = true;
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -98,19 +88,27 @@ pub(crate) fn split_comment(text: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
+    fn read(lines: &[&str]) -> Result<Directives, ParseProblem> {
+        let mut reader = DirectiveReader::default();
+        for line in lines {
+            reader.read(line)?;
+        }
+        Ok(reader.directives)
+    }
+
     #[test]
-    fn only_other_frontends_are_foreign() {
-        let foreign = |syntax: &str| {
-            let directives = Directives { syntax: Some(syntax.to_owned()), ..Directives::default() };
-            directives.foreign_frontend().map(str::to_owned)
-        };
-        assert_eq!(foreign("docker/dockerfile:1.7-labs"), None);
-        assert_eq!(foreign("docker.io/docker/dockerfile-upstream:master"), None);
-        assert_eq!(
-            foreign("docker/dockerfile@sha256:0000000000000000000000000000000000000000000000000000000000000000"),
-            None
-        );
-        assert_eq!(foreign("ghcr.io/x/frontend:2").as_deref(), Some("ghcr.io/x/frontend:2"));
-        assert_eq!(Directives::default().foreign_frontend(), None);
+    fn directives_end_at_the_first_line_that_is_none() {
+        let read = |lines: &[&str]| read(lines).unwrap();
+        assert_eq!(read(&["# Escape = `", "#check=skip=all"]).escape, '`');
+        assert_eq!(read(&["# escape=`", "#check=skip=all;error=true"]).check.as_deref(), Some("skip=all;error=true"));
+        for before in ["# a comment", "# unknown=1", "", "#", "FROM a", "#!/bin/sh"] {
+            assert_eq!(read(&[before, "# escape=`"]).escape, '\\', "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_directive_is_given_once() {
+        assert_eq!(read(&["# escape=`", "# escape=`"]), Err(ParseProblem::RepeatedDirective("escape")));
+        assert_eq!(read(&["# escape=x"]), Err(ParseProblem::BadEscape("x".to_owned())));
     }
 }

@@ -49,21 +49,30 @@ pub struct Stage {
 }
 
 impl Dockerfile {
-    /// Parses `text`; line ends may be LF or CRLF, a byte order mark is skipped.
+    /// Parses `text`; line ends may be LF or CRLF, a byte order mark is skipped. The text of a file, which may
+    /// hold bytes that are not UTF-8, is made by [`crate::text_of`]: in comments such bytes do not matter, in
+    /// heredocs that become files they come out as they were written, elsewhere they are an error.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// What is wrong, with its place: the first line that cannot be read, else the first wrong instruction.
     pub fn parse(text: &str) -> Result<Dockerfile, Error> {
-        Dockerfile::parse_all(text).map_err(|mut errors| errors.swap_remove(0))
+        Dockerfile::parse_all(text).map_err(|mut errors| {
+            let unreadable = |error: &Error| matches!(error.problem, Problem::Parse(_));
+            errors.swap_remove(errors.iter().position(unreadable).unwrap_or(0))
+        })
     }
 
     /// Parses `text` and goes on after a wrong instruction.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the text; at least one. Lines that cannot be read at all
-    /// (a heredoc without end, say) end the search.
+    /// Everything that is wrong, in the order of the text; at least one.
     pub fn parse_all(text: &str) -> Result<Dockerfile, Vec<Error>> {
-        Dockerfile::from_lines(reader::read(text).map_err(|error| vec![error])?, &mut |_, _| {})
+        let lines = reader::read(text).map_err(|error| vec![error]);
+        let parsed = lines.and_then(|lines| Dockerfile::from_lines(lines, &mut |_, _| {}));
+        parsed.map_err(|mut errors| {
+            errors.iter_mut().for_each(|error| error.find_focus(text));
+            errors
+        })
     }
 
     /// Understands lines that are read; `watch` is shown each with whether it was understood.
@@ -74,7 +83,7 @@ impl Dockerfile {
             stages: Vec::new(),
             warnings: lines.warnings,
         };
-        let mut errors: Vec<Error> = Vec::new();
+        let mut errors = lines.errors;
         for node in &lines.nodes {
             let pushed = dockerfile.push(node);
             watch(node, pushed.is_ok());
@@ -85,15 +94,8 @@ impl Dockerfile {
                 Ok(()) => {}
             }
         }
+        errors.sort_by_key(Error::line);
         if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }
-    }
-
-    /// Parses bytes; what is not UTF-8 becomes U+FFFD, which matters only outside of comments.
-    ///
-    /// # Errors
-    /// As [`Dockerfile::parse`].
-    pub fn parse_bytes(bytes: &[u8]) -> Result<Dockerfile, Error> {
-        Dockerfile::parse(&String::from_utf8_lossy(bytes))
     }
 
     fn push(&mut self, node: &Node) -> Result<(), Error> {
@@ -104,7 +106,7 @@ impl Dockerfile {
         let instruction = interpret::instruction(node)?;
         match (self.stages.last_mut(), instruction) {
             (Some(stage), instruction) => {
-                stage.instructions.push(Located { instruction, span: node.span.clone(), text: node.text.clone() });
+                stage.instructions.push(located(node, instruction, false));
             }
             (None, Instruction::Arg(arguments)) => {
                 self.global_arguments.push(GlobalArguments { arguments, span: node.span.clone() });
@@ -121,19 +123,24 @@ impl Dockerfile {
 /// What is wrong with it; line numbers count from its own first line.
 pub fn parse_trigger(text: &str) -> Result<Located, Error> {
     let lines = reader::read(text)?;
+    if let Some(error) = lines.errors.into_iter().next() {
+        return Err(error);
+    }
     match lines.nodes.as_slice() {
         [node] if node.name.eq_ignore_ascii_case("from") => {
             let problem = InstructionProblem::OnbuildTrigger("FROM".to_owned());
             Err(Error::new(problem, Some(node.span.clone())))
         }
-        [node] => {
-            Ok(Located { instruction: interpret::instruction(node)?, span: node.span.clone(), text: node.text.clone() })
-        }
+        [node] => Ok(located(node, interpret::instruction(node)?, true)),
         _ => {
             let problem = InstructionProblem::Trigger(format!("an ONBUILD trigger must be one instruction: {text:?}"));
             Err(Error::new(problem, None))
         }
     }
+}
+
+fn located(node: &Node, instruction: Instruction, trigger: bool) -> Located {
+    Located { instruction, span: node.span.clone(), text: node.text.clone(), trigger }
 }
 
 fn is_no_stage(error: &Error) -> bool {
@@ -160,6 +167,8 @@ fn stage(node: &Node) -> Result<Stage, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ParseProblem;
+    use crate::text;
 
     fn messages(text: &str) -> Vec<String> {
         Dockerfile::parse_all(text).unwrap_err().iter().map(Error::to_string).collect()
@@ -186,8 +195,39 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_tolerated() {
-        let dockerfile = Dockerfile::parse_bytes(b"# caf\xe9\nFROM a\nRUN echo \xff\n").unwrap();
-        assert_eq!(dockerfile.stages[0].instructions.len(), 1);
+    fn unreadable_lines_do_not_hide_the_rest() {
+        assert_eq!(
+            messages("# escape=x\nFROM a\nENV a\nRUN [1]\nBOGUS\nLABEL x=1 y\nRUN <<EOF\n"),
+            [
+                "invalid escape token 'x' does not match ` or \\",
+                "ENV must have two arguments",
+                "when using JSON array syntax, arrays must be comprised of strings only",
+                "dockerfile parse error on line 5: unknown instruction: BOGUS",
+                "Syntax error - can't find = in \"y\". Must be of the form: name=value",
+                "unterminated heredoc",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_comes_first_when_one_error_is_asked_for() {
+        let error = Dockerfile::parse("FROM a\nNOPE\nENV a\n").unwrap_err();
+        assert_eq!(error.to_string(), "ENV must have two arguments");
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_kept_in_files_and_refused_elsewhere() {
+        let copied = b"# caf\xe9\nFROM a\nCOPY <<EOF /x\n\xe9\xff\nEOF\nRUN <<EOF\n#!/x\n\xe9\nEOF\n";
+        let dockerfile = Dockerfile::parse(&text::text_of(copied)).unwrap();
+        let heredocs = |at: usize| match &dockerfile.stages[0].instructions[at].instruction {
+            Instruction::Copy(copy) => copy.heredocs[0].bytes(),
+            Instruction::Run(run) => run.heredocs[0].bytes(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((heredocs(0), heredocs(1)), (b"\xe9\xff\n".to_vec(), b"#!/x\n\xe9\n".to_vec()));
+        for wrong in [&b"FROM a\nRUN echo \xff\n"[..], b"FROM a\nRUN <<EOF\necho \xff\nEOF\n", b"FROM \xff\n"] {
+            let error = Dockerfile::parse(&text::text_of(wrong)).unwrap_err();
+            assert_eq!(error.problem, ParseProblem::NotUtf8.into(), "{wrong:?}");
+        }
     }
 }

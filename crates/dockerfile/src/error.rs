@@ -53,7 +53,16 @@ pub enum ParseProblem {
     Checks(#[from] crate::lint::ChecksError),
     /// A heredoc without its closing line.
     #[error("unterminated heredoc")]
-    UnterminatedHeredoc,
+    UnterminatedHeredoc {
+        /// The line that is missing.
+        delimiter: String,
+    },
+    /// Bytes that are no UTF-8, elsewhere than in a comment or in a heredoc that becomes a file.
+    #[error("invalid UTF-8: only comments and heredocs that become files may hold any bytes")]
+    NotUtf8,
+    /// `# syntax=` asks for something else than a Dockerfile frontend.
+    #[error("unsupported frontend {0}: only docker/dockerfile is built in")]
+    ForeignFrontend(String),
     /// A JSON form with something else than strings.
     #[error("when using JSON array syntax, arrays must be comprised of strings only")]
     NotStrings,
@@ -89,6 +98,9 @@ pub enum InstructionProblem {
     /// COPY or ADD without a destination.
     #[error("{0} requires at least two arguments, but only one was provided. Destination could not be determined")]
     NoDestination(&'static str),
+    /// COPY or ADD with a heredoc as the destination.
+    #[error("{0} cannot accept a heredoc as a destination")]
+    HeredocDestination(&'static str),
     /// `ENV =x` and the like.
     #[error("{0} names can not be blank")]
     BlankName(&'static str),
@@ -115,6 +127,31 @@ pub enum InstructionProblem {
     /// `--mount=…,from=$x`.
     #[error("'from' doesn't support variable expansion, define alias stage instead")]
     MountFromVariable,
+    /// The options of a `--device` are no comma-separated list.
+    #[error("failed to parse csv devices: {0}")]
+    DeviceList(&'static str),
+    /// A `--device` with two names.
+    #[error("device name already set to {0}")]
+    DeviceNamed(String),
+    /// A field of `--device` without `=` that needs one.
+    #[error("invalid field '{0}' must be a key=value pair")]
+    DeviceField(String),
+    /// An option that no device has.
+    #[error("unexpected key '{key}' in '{field}'")]
+    DeviceKey {
+        /// The option in lower case.
+        key: String,
+        /// The whole field.
+        field: String,
+    },
+    /// A value of a device's option that cannot be read.
+    #[error("invalid value for {key}: {value}")]
+    DeviceValue {
+        /// The option.
+        key: String,
+        /// What was given.
+        value: String,
+    },
     /// `--network` with an unknown mode.
     #[error("invalid network mode {0:?}")]
     NetworkMode(String),
@@ -192,6 +229,14 @@ pub enum MountProblem {
         /// What was given.
         value: String,
     },
+    /// A value that is neither true nor false.
+    #[error("invalid value for {key}: {value}")]
+    Boolean {
+        /// The option.
+        key: String,
+        /// What was given.
+        value: String,
+    },
     /// `sharing=` unknown.
     #[error("unsupported sharing value {0:?}")]
     Sharing(String),
@@ -206,6 +251,9 @@ pub enum MountProblem {
         /// The mount type.
         kind: String,
     },
+    /// A secret with `sharing=`.
+    #[error("secret mount should not define sharing")]
+    SecretSharing,
     /// A secret with `from=`.
     #[error("secret mount should not have a from")]
     SecretFrom,
@@ -257,9 +305,15 @@ pub enum LowerProblem {
     /// `COPY --from` or `RUN --mount=from` of a later stage.
     #[error("cannot copy from stage {0:?}, it needs to be defined before current stage {1:?}")]
     LaterStage(String, String),
-    /// `COPY --from=7` without a seventh stage.
+    /// `COPY --from=7` without a stage of that number.
     #[error("invalid stage index {0}")]
-    StageIndex(usize),
+    StageIndex(i64),
+    /// `COPY --from=$x`.
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as \
+         a workaround"
+    )]
+    CopyFromVariable(String),
     /// Stages that need each other.
     #[error("circular dependency detected on stage: {0}")]
     Circular(String),

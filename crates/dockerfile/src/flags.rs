@@ -88,3 +88,12 @@ fn checked_value(name: &str, kind: FlagKind, value: Option<&str>) -> Result<Stri
         }
     }
 }
+
+/// A yes or no as options of mounts and devices take it.
+pub(crate) fn boolean(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

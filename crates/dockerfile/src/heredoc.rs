@@ -1,6 +1,7 @@
 //! Here-documents: recognising `<<NAME` words and the lines that belong to them.
 
 use crate::shell::{Options, Shell};
+use crate::text;
 
 /// A here-document as an instruction carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,13 +12,23 @@ pub struct Heredoc {
     pub expand: bool,
     /// `<<-`: leading tabs of every line are removed.
     pub strip_tabs: bool,
-    /// The lines between, as written, each with its line end.
-    pub text: String,
+    /// The lines between, each with its line end; bytes as the `text` module keeps them.
+    pub(crate) text: String,
 }
 
 impl Heredoc {
-    /// The text as the reader of the file gets it: without leading tabs if `<<-`.
-    pub fn content(&self) -> String {
+    /// The bytes as the reader of the file gets them: without leading tabs if `<<-`.
+    pub fn bytes(&self) -> Vec<u8> {
+        text::encode(&self.content())
+    }
+
+    /// The lines between as written, each with its line end. What is not UTF-8 is U+FFFD.
+    pub fn written(&self) -> String {
+        text::lossy(&self.text)
+    }
+
+    /// The same as [`Heredoc::bytes`], as this crate keeps text.
+    pub(crate) fn content(&self) -> String {
         if !self.strip_tabs {
             return self.text.clone();
         }

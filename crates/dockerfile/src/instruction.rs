@@ -1,6 +1,6 @@
 //! The typed instructions, values as written: nothing is expanded yet.
 
-use kiln_graph::{NetworkMode, SecurityMode};
+use kiln_graph::{Device, NetworkMode, SecurityMode};
 use kiln_oci::HealthCheck;
 
 use crate::heredoc::Heredoc;
@@ -16,6 +16,8 @@ pub struct Located {
     pub span: Span,
     /// The logical line as written, continuations joined, without heredoc bodies.
     pub text: String,
+    /// Whether it is an ONBUILD trigger of the base.
+    pub trigger: bool,
 }
 
 /// What a Dockerfile can say between two FROMs.
@@ -125,7 +127,7 @@ pub struct Run {
     /// `--security`
     pub security: Option<SecurityMode>,
     /// `--device`, in order.
-    pub devices: Vec<String>,
+    pub devices: Vec<Device>,
     /// The flags that were given, sorted.
     pub flags: Vec<String>,
 }

@@ -1,8 +1,9 @@
 //! From cut lines to typed instructions: each instruction's own rules about flags and arguments.
 
-use kiln_graph::{NetworkMode, SecurityMode};
+use kiln_graph::{Device, NetworkMode, SecurityMode};
 use kiln_oci::HealthCheck;
 
+use crate::device;
 use crate::duration;
 use crate::error::{Error, InstructionProblem, suggestion};
 use crate::flags::{FlagKind, Flags};
@@ -207,22 +208,39 @@ fn run(node: &Node) -> Result<Instruction, Error> {
         "default" => Ok(NetworkMode::Default),
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
-        _ => Err(fail(node, InstructionProblem::NetworkMode(text))),
+        _ => {
+            let meant = suggestion(&text, ["default", "none", "host"]);
+            Err(fail(node, InstructionProblem::NetworkMode(text)).suggest(meant))
+        }
     });
     let security = flags.text("security").filter(|text| !text.is_empty()).map(|text| match text.as_str() {
         "sandbox" => Ok(SecurityMode::Sandbox),
         "insecure" => Ok(SecurityMode::Insecure),
-        _ => Err(fail(node, InstructionProblem::SecurityMode(text))),
+        _ => {
+            let meant = suggestion(&text, ["sandbox", "insecure"]);
+            Err(fail(node, InstructionProblem::SecurityMode(text)).suggest(meant))
+        }
     });
+    let devices = flags.list("device").iter().map(|text| device(node, text)).collect::<Result<_, _>>()?;
     Ok(Instruction::Run(Run {
         command: command_line(&node.arguments),
         heredocs: node.heredocs.clone(),
         mounts: mounts.map_err(|problem| fail(node, problem))?,
         network: network.transpose()?,
         security: security.transpose()?,
-        devices: flags.list("device"),
+        devices,
         flags: flags.names(),
     }))
+}
+
+fn device(node: &Node, text: &str) -> Result<Device, Error> {
+    device::parse(text).map_err(|problem| {
+        let meant = match &problem {
+            InstructionProblem::DeviceKey { key, .. } => suggestion(key, device::KEYS),
+            _ => None,
+        };
+        fail(node, problem).suggest(meant)
+    })
 }
 
 fn shell(node: &Node) -> Result<Instruction, Error> {
@@ -257,6 +275,9 @@ fn copy(node: &Node, name: &'static str, allowed: &[(&'static str, FlagKind)]) -
         _ => return Err(fail(node, InstructionProblem::NoDestination(name))),
     };
     let flags = Flags::read(node, allowed)?;
+    if heredoc::parse(destination).is_some() {
+        return Err(fail(node, InstructionProblem::HeredocDestination(name)));
+    }
     let mut copy = Copy {
         destination: destination.clone(),
         from: flags.text("from").filter(|from| !from.is_empty()),
@@ -317,7 +338,8 @@ fn health_check(node: &Node) -> Result<Instruction, Error> {
     }
     let flags = Flags::read(node, &HEALTH_FLAGS)?;
     if kind != "CMD" {
-        return Err(fail(node, InstructionProblem::HealthType(kind)));
+        let meant = suggestion(&kind, ["CMD", "NONE"]);
+        return Err(fail(node, InstructionProblem::HealthType(kind)).suggest(meant));
     }
     if command.words.is_empty() {
         return Err(fail(node, InstructionProblem::HealthNoCommand));

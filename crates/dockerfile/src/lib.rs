@@ -18,12 +18,16 @@
 //! # Ok::<(), kiln_dockerfile::Error>(())
 //! ```
 
+mod circles;
+mod device;
 mod directive;
 mod dockerfile;
 mod duration;
 mod environment;
 mod error;
 mod flags;
+mod focus;
+mod frontend;
 mod glob;
 mod heredoc;
 pub mod ignore;
@@ -42,11 +46,13 @@ pub mod shell;
 mod source_kind;
 mod span;
 mod stages;
+mod text;
 mod words;
 
 pub use directive::Directives;
 pub use dockerfile::{Dockerfile, GlobalArguments, Stage, parse_trigger};
 pub use error::{Error, InstructionProblem, LowerProblem, MountProblem, ParseProblem, Problem, suggestion};
+pub use frontend::{Syntax, check_frontend, detect_syntax};
 pub use heredoc::Heredoc;
 pub use instruction::{Argument, CommandLine, Copy, Instruction, Located, Pair, Run};
 pub use interpret::INSTRUCTIONS;
@@ -57,3 +63,4 @@ pub use reader::Warning;
 pub use render::{Emphasis, render_error, render_span};
 pub use source_kind::{GitUrl, without_credentials};
 pub use span::{Focus, Span};
+pub use text::{lossy, text_of};

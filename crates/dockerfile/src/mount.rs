@@ -2,6 +2,7 @@
 //! values of variables are known.
 
 use crate::error::{Error, InstructionProblem, LowerProblem, MountProblem, suggestion};
+use crate::flags;
 use crate::shell::ShellError;
 
 /// The fields of a `--mount`, variables unexpanded.
@@ -32,7 +33,7 @@ const TYPES: [(&str, MountType); 5] = [
     ("ssh", MountType::Ssh),
 ];
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",
@@ -47,6 +48,7 @@ const KEYS: [&str; 18] = [
     "id",
     "sharing",
     "required",
+    "size",
     "mode",
     "uid",
     "gid",
@@ -116,7 +118,7 @@ pub struct Mount {
 impl MountFields {
     /// Cuts the flag's value at commas; a field may stand in double quotes.
     pub(crate) fn cut(text: &str) -> Result<MountFields, InstructionProblem> {
-        let fields = cut_csv(text)?;
+        let fields = cut_csv(text).map_err(InstructionProblem::MountList)?;
         let variable = fields.iter().filter_map(|field| field.split_once('='));
         if variable.into_iter().any(|(key, value)| key.eq_ignore_ascii_case("from") && value.contains('$')) {
             return Err(InstructionProblem::MountFromVariable);
@@ -126,8 +128,14 @@ impl MountFields {
 
     /// The `from` option, which holds no variables.
     pub fn from(&self) -> Option<&str> {
+        self.option(&["from"])
+    }
+
+    /// The last value, as written, of an option that has one of these names.
+    pub(crate) fn option(&self, names: &[&str]) -> Option<&str> {
         let pairs = self.0.iter().rev().filter_map(|field| field.split_once('='));
-        pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, value)| value)
+        let named = |(key, _): &(&str, &str)| names.iter().any(|name| key.eq_ignore_ascii_case(name));
+        pairs.into_iter().find(named).map(|(_, value)| value)
     }
 
     /// Understands the options; `expand` gives the value of a word.
@@ -149,6 +157,7 @@ impl MountFields {
                         let meant = match &problem {
                             MountProblem::Type(given) => suggestion(given, TYPES.map(|(name, _)| name)),
                             MountProblem::Key { .. } => suggestion(&key, KEYS),
+                            MountProblem::Sharing(given) => suggestion(given, ["shared", "private", "locked"]),
                             _ => None,
                         };
                         fail(problem).suggest(meant)
@@ -217,13 +226,13 @@ impl Mount {
                 return Err(MountProblem::NotAllowed { key, kind: kind() });
             }
         }
-        if self.sharing.is_some() && self.kind != MountType::Cache {
-            return Err(MountProblem::SharingForType(kind()));
-        }
         if self.kind == MountType::Secret {
             let named = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
             if named(&self.from) {
                 return Err(MountProblem::SecretFrom);
+            }
+            if self.sharing.is_some() {
+                return Err(MountProblem::SecretSharing);
             }
             if !named(&self.source) && !named(&self.target) && !named(&self.id) {
                 return Err(MountProblem::SecretName);
@@ -231,6 +240,9 @@ impl Mount {
             if named(&self.source) && named(&self.id) {
                 return Err(MountProblem::SecretTwoNames);
             }
+        }
+        if self.sharing.is_some() && self.kind != MountType::Cache {
+            return Err(MountProblem::SharingForType(kind()));
         }
         Ok(())
     }
@@ -241,11 +253,7 @@ fn wrong_value(key: &str, value: &str) -> MountProblem {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, MountProblem> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(wrong_value(key, value)),
-    }
+    flags::boolean(value).ok_or_else(|| MountProblem::Boolean { key: key.to_owned(), value: value.to_owned() })
 }
 
 fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountProblem> {
@@ -284,9 +292,10 @@ fn size(key: &str, value: &str) -> Result<u64, MountProblem> {
     Ok((number * 1024f64.powi(power)) as u64)
 }
 
-fn cut_csv(text: &str) -> Result<Vec<String>, InstructionProblem> {
+/// Cuts at commas; a field may stand in double quotes. Says what is wrong with the text.
+pub(crate) fn cut_csv(text: &str) -> Result<Vec<String>, &'static str> {
     if text.is_empty() {
-        return Err(InstructionProblem::MountList("EOF"));
+        return Err("EOF");
     }
     let mut fields = Vec::new();
     let mut rest = text;
@@ -295,7 +304,7 @@ fn cut_csv(text: &str) -> Result<Vec<String>, InstructionProblem> {
             let end = rest.find(',').unwrap_or(rest.len());
             let (field, tail) = rest.split_at(end);
             if field.contains('"') {
-                return Err(InstructionProblem::MountList("bare \" in non-quoted field"));
+                return Err("bare \" in non-quoted field");
             }
             fields.push(field.to_owned());
             match tail.strip_prefix(',') {
@@ -309,13 +318,13 @@ fn cut_csv(text: &str) -> Result<Vec<String>, InstructionProblem> {
         match tail.strip_prefix(',') {
             Some(tail) => rest = tail,
             None if tail.is_empty() => return Ok(fields),
-            None => return Err(InstructionProblem::MountList("extraneous or missing \" in quoted-field")),
+            None => return Err("extraneous or missing \" in quoted-field"),
         }
     }
 }
 
 /// The rest of a field after its opening quote; two quotes stand for one.
-fn quoted_field(text: &str) -> Result<(String, &str), InstructionProblem> {
+fn quoted_field(text: &str) -> Result<(String, &str), &'static str> {
     let mut field = String::new();
     let mut rest = text;
     while let Some((inside, tail)) = rest.split_once('"') {
@@ -328,7 +337,7 @@ fn quoted_field(text: &str) -> Result<(String, &str), InstructionProblem> {
             None => return Ok((field, tail)),
         }
     }
-    Err(InstructionProblem::MountList("extraneous or missing \" in quoted-field"))
+    Err("extraneous or missing \" in quoted-field")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use kiln_oci::Reference;
 
 use crate::dockerfile::{Dockerfile, Stage};
-use crate::error::{Error, LowerProblem};
+use crate::error::{Error, LowerProblem, suggestion};
 use crate::options::{BaseName, NamedContext};
 use crate::span::Span;
 
@@ -74,11 +74,10 @@ impl Names {
     pub(crate) fn copied_from(&self, index: usize, name: &str, span: &Span) -> Result<Origin, Error> {
         let fail = |problem: LowerProblem| Error::new(problem, Some(span.clone()));
         let later = || fail(LowerProblem::LaterStage(name.to_owned(), self.label(index).to_owned()));
-        if let Ok(number) = name.parse::<usize>() {
-            return match number {
-                _ if number >= self.labels.len() => Err(fail(LowerProblem::StageIndex(number))),
-                _ if number >= index => Err(later()),
-                _ => Ok(Origin::Stage(number)),
+        if let Some(number) = self.stage_number(name) {
+            return match number.map_err(fail)? {
+                number if number >= index => Err(later()),
+                number => Ok(Origin::Stage(number)),
             };
         }
         let lower = name.to_lowercase();
@@ -87,6 +86,31 @@ impl Names {
             return Ok(origin);
         }
         if self.stages.contains_key(&lower) { Err(later()) } else { Ok(origin) }
+    }
+
+    /// The stage that a number names, if the name is a number.
+    fn stage_number(&self, name: &str) -> Option<Result<usize, LowerProblem>> {
+        let number: i64 = name.parse().ok()?;
+        let stage = usize::try_from(number).ok().filter(|stage| *stage < self.labels.len());
+        Some(stage.ok_or(LowerProblem::StageIndex(number)))
+    }
+
+    /// The stage that `COPY --from` would mean if it did not matter which is first.
+    pub(crate) fn stage_anywhere(&self, name: &str) -> Result<Option<usize>, LowerProblem> {
+        match self.stage_number(name) {
+            Some(number) => number.map(Some),
+            None => Ok(self.last_stage(name)),
+        }
+    }
+
+    /// A stage whose name is close to this one, or is this one where it is not defined yet.
+    pub(crate) fn similar_stage(&self, name: &str) -> Option<String> {
+        if self.stages.contains_key(name) {
+            return Some(name.to_owned());
+        }
+        let mut names: Vec<&str> = self.stages.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        suggestion(name, names)
     }
 
     fn origin(&self, index: usize, name: &str, stage_name: &str) -> Origin {
@@ -115,7 +139,7 @@ impl Names {
     }
 
     fn context(&self, name: &str) -> Option<(&String, &NamedContext)> {
-        if self.contexts.is_empty() {
+        if self.contexts.is_empty() || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
             return None;
         }
         self.contexts

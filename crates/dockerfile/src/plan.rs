@@ -7,7 +7,7 @@ use kiln_oci::ImageConfig;
 use crate::dockerfile::Dockerfile;
 use crate::error::Error;
 use crate::lower;
-use crate::options::{Base, Bases, PlanOptions};
+use crate::options::{Base, BaseName, Bases, PlanOptions};
 use crate::stages::Stages;
 
 /// What a plan becomes.
@@ -52,6 +52,14 @@ impl Plan {
     pub fn missing_bases(&self, known: &Bases) -> Result<Vec<Base>, Error> {
         let needs = self.stages.needs(&self.dockerfile, known)?;
         Ok(needs.bases.into_iter().filter(|base| !known.contains_key(base)).collect())
+    }
+
+    /// The stage that was perhaps meant by a base image's name, for when there is no such image.
+    pub fn similar_stage(&self, base: &BaseName) -> Option<String> {
+        match base {
+            BaseName::Image(reference) => self.stages.names.similar_stage(&reference.familiar_name()),
+            BaseName::NamedContext(_) => None,
+        }
     }
 
     /// The graph and the image config. `bases` must hold all that [`Plan::missing_bases`] asked for.

@@ -5,6 +5,7 @@ use crate::directive::{DirectiveReader, Directives};
 use crate::error::{Error, ParseProblem};
 use crate::heredoc::{self, Heredoc};
 use crate::span::{Focus, Span};
+use crate::text;
 use crate::words::{self, FlagWord};
 
 /// Arguments in the form that the instruction's name asks for.
@@ -52,9 +53,11 @@ pub(crate) struct Lines {
     pub(crate) directives: Directives,
     pub(crate) nodes: Vec<Node>,
     pub(crate) warnings: Vec<Warning>,
+    /// What could not be read.
+    pub(crate) errors: Vec<Error>,
 }
 
-/// Reads the whole text.
+/// Reads the whole text, and goes on after an instruction that cannot be read.
 pub(crate) fn read(text: &str) -> Result<Lines, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
@@ -65,14 +68,19 @@ pub(crate) fn read(text: &str) -> Result<Lines, Error> {
         comments: Vec::new(),
     };
     let mut nodes = Vec::new();
-    while let Some(node) = reader.next_node()? {
-        nodes.push(node);
+    let mut errors = Vec::new();
+    loop {
+        match reader.next_node() {
+            Ok(Some(node)) => nodes.push(node),
+            Ok(None) => break,
+            Err(error) => errors.push(error),
+        }
     }
-    if nodes.is_empty() {
+    if nodes.is_empty() && errors.is_empty() {
         let end = reader.at as u32;
         return Err(Error::new(ParseProblem::Empty, Some(Span::lines(end, end))));
     }
-    Ok(Lines { directives: reader.directives.directives, nodes, warnings: reader.warnings })
+    Ok(Lines { directives: reader.directives.directives, nodes, warnings: reader.warnings, errors })
 }
 
 struct Reader<'a> {
@@ -125,11 +133,10 @@ impl<'a> Reader<'a> {
         while let Some(raw) = self.next_line() {
             let line = trim_line_end(raw);
             let stripped = line.trim_start();
-            // The line of a bad directive is not counted yet.
             let directive = self
                 .directives
                 .read(stripped)
-                .map_err(|problem| Error::new(problem, Some(Span::lines(self.at as u32 - 1, self.at as u32 - 1))))?;
+                .map_err(|problem| Error::new(problem, Some(Span::lines(self.at as u32, self.at as u32))))?;
             if let Some(comment) = stripped.strip_prefix('#') {
                 self.comment(comment.trim(), directive);
             } else if stripped.is_empty() {
@@ -146,7 +153,7 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             self.comments.clear();
         } else if !directive {
-            self.comments.push(text.to_owned());
+            self.comments.push(text::lossy(text));
         }
     }
 
@@ -165,10 +172,18 @@ impl<'a> Reader<'a> {
         node.comments = std::mem::take(&mut self.comments);
         if takes_heredocs(&node) {
             node.heredocs = heredoc::opened_by(&logical.text);
-            let closed = node.heredocs.iter_mut().all(|heredoc| self.fill(heredoc));
-            if !closed {
-                return Err(located(ParseProblem::UnterminatedHeredoc, self.at as u32));
+            if let Some(open) = node.heredocs.iter_mut().find_map(|heredoc| (!self.fill(heredoc)).then_some(heredoc)) {
+                let problem = ParseProblem::UnterminatedHeredoc { delimiter: text::lossy(&open.name) };
+                return Err(located(problem, self.at as u32));
             }
+        }
+        if let Some(at) = text::first_byte(&logical.text) {
+            let focus = logical.focus(&(at..at + 1));
+            let span = Span { focus, ..Span::lines(first_line, self.at as u32) };
+            return Err(Error::new(ParseProblem::NotUtf8, Some(span)));
+        }
+        if !keeps_bytes(&node) && node.heredocs.iter().any(|heredoc| text::first_byte(&heredoc.text).is_some()) {
+            return Err(located(ParseProblem::NotUtf8, self.at as u32));
         }
         node.span = Span::lines(first_line, self.at as u32);
         Ok(node)
@@ -300,6 +315,18 @@ fn pairs(name: &'static str, rest: &str, escape: char) -> Result<Arguments, Pars
         None => Err(ParseProblem::NoEquals(word.clone())),
     });
     Ok(Arguments::Pairs { pairs: pairs.collect::<Result<_, _>>()?, old_form: false })
+}
+
+/// Whether the heredocs become files, which may hold any bytes; other texts become arguments of processes.
+fn keeps_bytes(node: &Node) -> bool {
+    match (&node.arguments, node.name.to_ascii_lowercase().as_str()) {
+        (_, "add" | "copy") => true,
+        (Arguments::Words(words), "run") => {
+            let alone = words.first().is_some_and(|line| heredoc::parse(line).is_some());
+            alone && node.heredocs.first().is_some_and(|heredoc| heredoc.content().starts_with("#!"))
+        }
+        _ => false,
+    }
 }
 
 fn takes_heredocs(node: &Node) -> bool {

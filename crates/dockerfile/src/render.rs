@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::span::Span;
+use crate::text;
 
 /// Lines shown before and after the marked ones.
 const SURROUNDING: usize = 2;
@@ -22,6 +23,8 @@ pub struct Emphasis<'a> {
 
 /// The message of an error, with the source it is about when it has a place. Ends without a newline.
 pub fn render_error(file_name: &str, source: &str, error: &Error, emphasis: Emphasis<'_>) -> String {
+    let mut error = error.clone();
+    error.find_focus(source);
     match &error.span {
         Some(span) if span.first_line > 0 => {
             format!("{}{error}", render_span(file_name, source, span, emphasis))
@@ -73,6 +76,7 @@ fn printable(line: &str) -> String {
         .take(WIDEST)
         .map(|c| match c {
             '\t' => ' ',
+            c if text::is_byte(c) => '\u{fffd}',
             c if c.is_control() => '·',
             c => c,
         })
@@ -136,6 +140,7 @@ mod tests {
                 Dockerfile:1
                 --------------------
                  1 | >>> FROM a b·[31m
+                   |     ^^^^
                 --------------------
                 dockerfile parse error on line 1: FROM requires either one or three arguments"#]],
         );
@@ -151,6 +156,7 @@ mod tests {
                 --------------------
                  1 |     FROM a
                  2 | >>> RUN <<EOF
+                   |           ^^^
                  3 | >>> x
                  4 | >>> x
                  5 | >>> x

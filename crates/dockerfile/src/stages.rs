@@ -1,16 +1,17 @@
 //! What FROM lines mean: global ARGs expanded, each stage's base found, and which stages a target needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_oci::Platform;
 
+use crate::circles;
 use crate::dockerfile::{Dockerfile, Stage, parse_trigger};
 use crate::environment::Environment;
 use crate::error::{Error, LowerProblem, suggestion};
 use crate::instruction::{Instruction, Located};
 use crate::names::{Names, Origin};
 use crate::options::{Base, Bases, PlanOptions};
-use crate::shell::{Options, Shell, ShellError};
+use crate::shell::{Expansion, Options, Shell, ShellError};
 use crate::span::Span;
 
 /// A stage whose FROM is understood.
@@ -54,6 +55,7 @@ impl Stages {
             let planned = stages.plan(dockerfile, options, index, stage)?;
             stages.planned.push(planned);
         }
+        circles::check(dockerfile, &stages.names)?;
         Ok(stages)
     }
 
@@ -69,15 +71,18 @@ impl Stages {
             shell.expand(text, &self.globals).map_err(|problem| Error::new(problem, Some(stage.span.clone())))
         };
         let fail = |problem: LowerProblem| Error::new(problem, Some(stage.span.clone()));
-        let name = expand(&stage.base)?.word;
+        let Expansion { word: name, unmatched, .. } = expand(&stage.base)?;
         if name.is_empty() {
-            return Err(fail(LowerProblem::BlankBase(stage.base.clone())));
+            let meant = self.similar_variable(&unmatched);
+            return Err(fail(LowerProblem::BlankBase(stage.base.clone())).suggest(meant));
         }
         let platform = match &stage.platform {
             Some(written) => {
-                let value = expand(written)?.word;
+                let expansion = expand(written)?;
+                let value = expansion.word;
                 if value.is_empty() {
-                    return Err(fail(LowerProblem::EmptyPlatform(written.clone())));
+                    let meant = self.similar_variable(&expansion.unmatched);
+                    return Err(fail(LowerProblem::EmptyPlatform(written.clone())).suggest(meant));
                 }
                 value.parse().map_err(|error: kiln_oci::PlatformError| {
                     fail(LowerProblem::Platform { written: written.clone(), reason: error.to_string() })
@@ -88,11 +93,19 @@ impl Stages {
         let origin = self.names.based_on(index, &name);
         let platform = match origin {
             Origin::Stage(base) => self.planned[base].platform.clone(),
+            // Nothing has no platform of its own.
+            Origin::Scratch => options.target_platform.clone(),
             _ => platform,
         };
         let instructions = stage.instructions.iter().enumerate();
         let onbuild = instructions.filter(|(_, located)| matches!(located.instruction, Instruction::Onbuild(_)));
         Ok(PlannedStage { origin, platform, onbuild: onbuild.map(|(place, _)| place).collect() })
+    }
+
+    /// The global variable that was perhaps meant by one of these names.
+    fn similar_variable(&self, names: &BTreeSet<String>) -> Option<String> {
+        let known = self.globals.settings().pairs();
+        names.iter().find_map(|name| suggestion(name, known.iter().map(|(known, _)| known.as_str())))
     }
 
     /// What the target needs, as far as the known bases tell: their ONBUILD triggers may need more.

@@ -183,7 +183,7 @@ fn add_knows_downloads_and_repositories() {
                 https://h/r.git#v1 line 2
             3 [] git git@h:o/r.git None None keep false
                 git@h:o/r.git line 2
-            4 [0, 1, 2, 3] file on nothing: copy from 0 ["/a.tgz"] to /d (directory); copy from 1 ["/f.txt"] to /d (directory) mode Octal(384); copy from 2 ["/"] to /d (directory); copy from 3 ["/"] to /d (directory); copy from 0 ["/b"] to /d (directory)
+            4 [0, 1, 2, 3] file on nothing: copy from 0 ["/a.tgz"] to /d (directory); copy from 1 ["/f.txt"] to /d (directory); copy from 2 ["/"] to /d (directory); copy from 3 ["/"] to /d (directory); copy from 0 ["/b"] to /d (directory)
                 [1/1] ADD a.tgz https://h/x/f.txt?q=1 https://h/r.git#v1:sub git@h:o/r.git b /d/ line 2
         "#]],
     );
@@ -213,15 +213,15 @@ fn triggers_of_a_base_may_need_more_bases() {
         "FROM onbuild AS x\n",
         options(),
         expect![[r#"
-        0 [] image docker.io/library/onbuild:latest
-            [x 1/3] FROM docker.io/library/onbuild:latest line 1
-        1 [] image docker.io/library/tools:latest
-            FROM docker.io/library/tools:latest line 1
-        2 [0, 1] file on 0: copy from 1 ["/t"] to /t
-            [x 2/3] COPY --from=tools /t /t line 1
-        3 [2] exec ["/bin/sh", "-c", "hi\n"] in / as ""
-            [x 3/3] RUN <<E (hi) line 1
-    "#]],
+            0 [] image docker.io/library/onbuild:latest
+                [x 1/3] FROM docker.io/library/onbuild:latest line 1
+            1 [] image docker.io/library/tools:latest
+                FROM docker.io/library/tools:latest line 1
+            2 [0, 1] file on 0: copy from 1 ["/t"] to /t
+                [x 2/3] ONBUILD COPY --from=tools /t /t line 1
+            3 [2] exec ["/bin/sh", "-c", "hi\n"] in / as ""
+                [x 3/3] ONBUILD RUN <<E (hi) line 1
+        "#]],
     );
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::InputIndex;
+use crate::{Content, InputIndex};
 
 /// A process in a root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,13 +33,13 @@ pub struct ExecOp {
     pub ulimits: Vec<Ulimit>,
     /// The parent control group.
     pub cgroup_parent: Option<String>,
-    /// Devices by their CDI names.
-    pub devices: Vec<String>,
+    /// Devices that it may use.
+    pub devices: Vec<Device>,
     /// `NAME=value` of proxies: set for the process, no part of a cache key.
     #[serde(skip)]
     pub proxy_env: Vec<String>,
     /// Scripts of heredocs, as files that are mounted read-only while it runs: path and content.
-    pub scripts: Vec<(String, String)>,
+    pub scripts: Vec<(String, Content)>,
 }
 
 /// Which network a process sees.
@@ -64,6 +64,15 @@ pub enum SecurityMode {
     Sandbox,
     /// All capabilities, no filter.
     Insecure,
+}
+
+/// A device by its CDI name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Device {
+    /// `vendor/class=name`, or `vendor/class` for any of them.
+    pub name: String,
+    /// Whether its absence is an error.
+    pub required: bool,
 }
 
 /// A line for `/etc/hosts`.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::InputIndex;
+use crate::{Content, InputIndex};
 
 /// Actions that together make one layer on top of a base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +90,7 @@ pub struct WriteFile {
     /// Whether the destination was written as a directory.
     pub into_directory: bool,
     /// The content.
-    pub content: String,
+    pub content: Content,
     /// `user[:group]` of the file.
     pub owner: Option<String>,
     /// The mode of the file; 0644 without.

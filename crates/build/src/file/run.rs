@@ -98,7 +98,7 @@ fn write_file(write: &WriteFile, destination: &Destination<'_>, job: &FileJob<'_
     }
     let mode = change.map_or(0o644, |change| change.apply(0o644, false));
     let mut file = destination.writer.file(&path, &metadata(mode, owner), Hashing::Now)?;
-    let written = std::io::Write::write_all(&mut file, write.content.as_bytes());
+    let written = std::io::Write::write_all(&mut file, &write.content.0);
     written.map_err(|error| FileError::Write { path: lossy(&path), reason: error.to_string() })?;
     file.finish()?;
     Ok(())

@@ -278,9 +278,9 @@ fn read_only(mount: &Mount) -> bool {
     }
 }
 
-fn script(path: &str, content: &str) -> kiln_sandbox::Mount {
+fn script(path: &str, content: &kiln_graph::Content) -> kiln_sandbox::Mount {
     let source = Source::Content {
-        bytes: Secret(content.as_bytes().to_vec()),
+        bytes: Secret(content.0.clone()),
         mode: 0o755,
         uid: 0,
         gid: 0,

@@ -1,8 +1,8 @@
 //! COPY and ADD.
 
 use kiln_graph::{
-    Chmod, Copy as GraphCopy, FileAction, FileOp, GitSource, HttpSource, InputIndex, Meta, Op, SourceOp, Unpack,
-    VertexId, WriteFile,
+    Chmod, Content, Copy as GraphCopy, FileAction, FileOp, GitSource, HttpSource, InputIndex, Meta, Op, SourceOp,
+    Unpack, VertexId, WriteFile,
 };
 use kiln_oci::{Digest, Platform};
 
@@ -12,6 +12,7 @@ use crate::instruction::{Copy, Located};
 use crate::path;
 use crate::shell::{Options, Shell};
 use crate::source_kind::{self, GitUrl, SourceKind};
+use crate::text;
 
 use super::inputs::Inputs;
 use super::state::State;
@@ -169,7 +170,7 @@ impl Lowering<'_> {
             name: heredoc.name.clone(),
             destination: common.target.clone(),
             into_directory: common.into_directory,
-            content,
+            content: Content(text::encode(&content)),
             owner: common.owner.clone(),
             chmod: common.chmod.clone(),
         })

@@ -240,7 +240,8 @@ impl Lowering<'_> {
         let text = self.shell(options).expand_word(&located.text, &state.environment);
         let text = text.as_deref().unwrap_or(&located.text);
         let rest = text.trim().get(located.instruction.name().len()..).unwrap_or_default();
-        format!("{}{}{rest}{remark}", state.prefix(&self.plan.options), located.instruction.name())
+        let trigger = if located.trigger { "ONBUILD " } else { "" };
+        format!("{}{trigger}{}{rest}{remark}", state.prefix(&self.plan.options), located.instruction.name())
     }
 
     fn meta(&self, state: &State, place: &Place<'_>, name: String, instruction: String) -> Meta {

@@ -15,6 +15,9 @@ use super::inputs::Inputs;
 use super::state::State;
 use super::{Lowering, MAIN_CONTEXT, Place, describe};
 
+/// The build argument that keeps the caches of one build apart from those of others.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
 impl Lowering<'_> {
     pub(super) fn mounts(
         &mut self,
@@ -64,7 +67,7 @@ impl Lowering<'_> {
         let kind = match (mount.kind, from) {
             (MountType::Bind, Some(from)) => MountKind::Bind(BindMount { from, source, read_write: !mount.read_only }),
             (MountType::Cache, seed) => MountKind::Cache(CacheMount {
-                id: mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone()),
+                id: self.cache_id(mount, &target),
                 sharing: match mount.sharing {
                     None | Some(MountSharing::Shared) => CacheSharing::Shared,
                     Some(MountSharing::Private) => CacheSharing::Private,
@@ -80,6 +83,15 @@ impl Lowering<'_> {
             _ => MountKind::Tmpfs(TmpfsMount { size: mount.size }),
         };
         Ok(GraphMount { target, kind })
+    }
+
+    /// The id of a cache, in the name space that a build argument asks for.
+    fn cache_id(&self, mount: &Mount, target: &str) -> String {
+        let id = mount.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(target);
+        match self.plan.options.build_args.get(CACHE_NAMESPACE).filter(|namespace| !namespace.is_empty()) {
+            Some(namespace) => format!("{namespace}/{id}"),
+            None => id.to_owned(),
+        }
     }
 
     /// What is mounted; for a cache what it starts with, if anything.

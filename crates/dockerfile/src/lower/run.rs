@@ -1,6 +1,6 @@
 //! RUN.
 
-use kiln_graph::{ExecOp, NetworkMode, Op};
+use kiln_graph::{Content, ExecOp, NetworkMode, Op};
 
 use crate::error::{Error, LowerProblem};
 use crate::heredoc::{self, Heredoc};
@@ -16,11 +16,14 @@ const SCRIPT_DIRECTORY: &str = "/dev/pipes/";
 
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
+/// The build argument that names the host that a RUN believes to be on.
+const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
 /// What a RUN amounts to once its heredocs are read.
 struct Command {
     args: Vec<String>,
     /// Path and content.
-    script: Option<(String, String)>,
+    script: Option<(String, Content)>,
     /// What displays add to the instruction's line.
     remark: String,
 }
@@ -55,7 +58,7 @@ impl Lowering<'_> {
             network,
             security: run.security.unwrap_or_default(),
             extra_hosts: options.extra_hosts.clone(),
-            hostname: None,
+            hostname: options.build_args.get(SANDBOX_HOSTNAME).filter(|name| !name.is_empty()).cloned(),
             shm_size: options.shm_size,
             ulimits: options.ulimits.clone(),
             cgroup_parent: options.cgroup_parent.clone(),
@@ -75,7 +78,7 @@ impl Lowering<'_> {
     fn proxies(&self, state: &State) -> Vec<String> {
         let mut entries = Vec::new();
         for name in PROXIES {
-            let given = self.plan.options.build_args.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+            let given = self.plan.options.build_args.iter().rfind(|(given, _)| given.eq_ignore_ascii_case(name));
             let Some((_, value)) = given else { continue };
             for spelt in [name.to_owned(), name.to_lowercase()] {
                 if state.environment.value(&spelt).is_none() {
@@ -104,9 +107,9 @@ fn command(state: &State, run: &Run) -> Command {
     }
     let content = first.content();
     let remark = format!(" ({})", summary(&first.text));
-    if first.text.starts_with("#!") {
+    if content.starts_with("#!") {
         let path = format!("{SCRIPT_DIRECTORY}{}", first.name);
-        return Command { args: state.with_shell(&path), script: Some((path, content)), remark };
+        return Command { args: state.with_shell(&path), script: Some((path, Content(first.bytes()))), remark };
     }
     Command { args: state.with_shell(&content), script: None, remark }
 }

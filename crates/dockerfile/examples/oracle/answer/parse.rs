@@ -1,8 +1,8 @@
 //! A parsed Dockerfile in the words of the conformance files.
 
 use kiln_dockerfile::{
-    Argument, CommandLine, Copy, Dockerfile, Error, Heredoc, Instruction, Located, Mount, Pair, Problem, Run, Span,
-    Stage,
+    Argument, CommandLine, Copy, Dockerfile, Error, Heredoc, Instruction, Located, Mount, Pair, ParseProblem, Problem,
+    Run, Span, Stage,
 };
 use kiln_graph::{NetworkMode, SecurityMode};
 use serde_json::{Map, Value, json};
@@ -19,7 +19,10 @@ pub(crate) fn failure(error: &Error) -> Value {
     let mut answer = json!({ "ok": false, "error": error.to_string() });
     answer["phase"] = json!(if matches!(error.problem, Problem::Parse(_)) { "parse" } else { "instructions" });
     if let Some(line) = error.line() {
-        answer["line"] = json!(line);
+        // BuildKit has not counted the line of a bad directive yet.
+        let uncounted =
+            matches!(error.problem, Problem::Parse(ParseProblem::BadEscape(_) | ParseProblem::RepeatedDirective(_)));
+        answer["line"] = json!(line - u32::from(uncounted));
     }
     answer
 }
@@ -112,7 +115,8 @@ fn command(located: &Located) -> Value {
 
 fn copied(copy: &Copy, members: &mut Members) {
     members.add("SourcePaths", json!(copy.sources));
-    let content = |h: &Heredoc| json!({ "Path": h.name, "Data": h.content(), "Expand": h.expand });
+    let content =
+        |h: &Heredoc| json!({ "Path": h.name, "Data": String::from_utf8_lossy(&h.bytes()), "Expand": h.expand });
     members.add("SourceContents", copy.heredocs.iter().map(content).collect());
     members.add("DestPath", json!(copy.destination));
     members.add("Chown", json!(copy.chown));
@@ -131,7 +135,7 @@ fn copied(copy: &Copy, members: &mut Members) {
 
 fn command_line(line: &CommandLine, heredocs: &[Heredoc], members: &mut Members) {
     members.add("CmdLine", json!(line.words));
-    let file = |h: &Heredoc| json!({ "Name": h.name, "Data": h.text, "Chomp": h.strip_tabs });
+    let file = |h: &Heredoc| json!({ "Name": h.name, "Data": h.written(), "Chomp": h.strip_tabs });
     members.add("Files", heredocs.iter().map(file).collect());
     members.add("PrependShell", json!(line.shell));
 }
