@@ -116,13 +116,7 @@ impl Builder {
         progress: &Sink,
     ) -> Result<Lowered, BuildError> {
         let plan = Plan::new(dockerfile.clone(), options)?;
-        let resolver = BaseResolver {
-            store: self.store.clone(),
-            registry: self.registry.clone(),
-            named: request.named_contexts.clone(),
-            pull: request.pull,
-            progress: progress.clone(),
-        };
+        let resolver = self.resolver(request, progress);
         let mut bases = Bases::new();
         loop {
             let missing = plan.missing_bases(&bases)?;
@@ -130,6 +124,17 @@ impl Builder {
                 return Ok(plan.lower(&bases)?);
             }
             resolver.resolve_all(missing, &mut bases).await?;
+        }
+    }
+
+    /// How base images are found for a request.
+    pub(crate) fn resolver(&self, request: &Request, progress: &Sink) -> BaseResolver {
+        BaseResolver {
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            named: request.named_contexts.clone(),
+            pull: request.pull,
+            progress: progress.clone(),
         }
     }
 
@@ -243,7 +248,7 @@ fn content(lowered: Lowered, platform: Platform, rootfs: &Rootfs) -> ImageConten
     ImageContent { config, layers: rootfs.layers().to_vec(), platform }
 }
 
-fn plan_options(request: &Request, platform: &Platform, multi_platform: bool) -> PlanOptions {
+pub(crate) fn plan_options(request: &Request, platform: &Platform, multi_platform: bool) -> PlanOptions {
     let named = request.named_contexts.iter().map(|(name, context)| {
         let kind = match context {
             NamedContext::Files => kiln_dockerfile::NamedContext::Files,

@@ -6,6 +6,7 @@
 
 mod bases;
 mod build;
+mod check;
 mod client;
 mod context;
 mod error;
@@ -24,6 +25,7 @@ mod step;
 mod tree;
 
 pub use build::{Builder, BuiltImage, Outcome, StepReport};
+pub use check::CheckOptions;
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
 pub use context::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, LocalContext, Snapshot};
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain};

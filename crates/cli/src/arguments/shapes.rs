@@ -37,6 +37,7 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("images", "[OPTIONS] [REPOSITORY[:TAG]]", AtMost(1)),
     ("info", "[OPTIONS]", NoWords),
     ("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", AtLeast(1)),
+    ("lint", "[OPTIONS] [PATH]", AtMost(1)),
     ("load", "[OPTIONS]", NoWords),
     ("ps", "[OPTIONS]", NoWords),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", Exactly(1)),

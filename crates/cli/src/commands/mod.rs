@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod info;
 mod inspect;
+mod lint;
 mod listing;
 mod load;
 mod prune;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Info(info::InfoArguments),
     /// Show everything about containers, images and volumes
     Inspect(inspect::InspectArguments),
+    /// Check a Dockerfile without building it
+    Lint(lint::LintArguments),
     /// Load images from an archive or from the standard input
     Load(load::LoadArguments),
     /// List containers
@@ -99,6 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Images(arguments) => images::run(caller, arguments),
         Command::Info(arguments) => info::run(caller, arguments),
         Command::Inspect(arguments) => inspect::run(caller, arguments),
+        Command::Lint(arguments) => lint::run(caller, arguments),
         Command::Load(arguments) => load::run(caller, arguments),
         Command::Ps(arguments) => ps::run(caller, arguments),
         Command::Pull(arguments) => pull::run(caller, arguments),

@@ -104,11 +104,11 @@ impl Checks {
         checks.next().and_then(|(_, value)| Checks::parse(first_word(value)).ok())
     }
 
-    /// Whether a rule that is not a hint runs, when a comment above the instruction says `above`.
+    /// Whether a rule runs, when a comment above the instruction says `above`.
     pub(crate) fn runs(&self, rule: Rule, above: Option<&Checks>) -> bool {
         let all = || std::iter::once(self).chain(above);
         match rule.group() {
-            Group::Experiment => all().any(|checks| checks.experimental.has(rule)),
+            Group::Experiment | Group::Opinion => all().any(|checks| checks.experimental.has(rule)),
             Group::Check | Group::Hint => !all().any(|checks| checks.skip.has(rule)),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::span::{Focus, Span};
 
 use super::checks::Checks;
-use super::rule::{Group, Rule};
+use super::rule::Rule;
 
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl<'a> Collector<'a> {
 
     /// Whether a finding of this rule about these lines would be kept.
     pub(super) fn wants(&self, rule: Rule, span: &Span) -> bool {
-        if rule.group() == Group::Hint && !self.hints {
+        if rule.is_ours() && !self.hints {
             return false;
         }
         self.checks.runs(rule, self.above.get(&span.first_line))

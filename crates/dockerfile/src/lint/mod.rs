@@ -17,6 +17,7 @@
 mod checks;
 mod collector;
 mod from;
+mod hints;
 mod ignored;
 mod lines;
 mod ports;
@@ -147,5 +148,8 @@ fn phases(text: &str, options: &LintOptions<'_>, collector: &mut Collector<'_>) 
         error: error.as_ref(),
     };
     walk.run(collector);
+    if options.hints {
+        hints::check(&plan, &resolved.wanted, collector);
+    }
     error.map_or(Ok(resolved.missing), |error| Err(one(error)))
 }

@@ -1,6 +1,6 @@
 //! The rules by name: what each is about, where it is explained, and whether it runs by itself.
 
-use Group::{Check, Experiment, Hint};
+use Group::{Check, Experiment, Hint, Opinion};
 
 /// A rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,8 @@ pub enum Group {
     Experiment,
     /// Ours: when hints are asked for.
     Hint,
+    /// Ours, and a matter of taste: when hints are asked for and `experimental=` names it.
+    Opinion,
 }
 
 struct Row {
@@ -185,7 +187,7 @@ const TABLE: [Row; 30] = [
         Hint,
         "Keys and passwords are mounted for one RUN, not copied into a layer",
     ),
-    row(Rule::UnpinnedBase, "kiln/UnpinnedBase", Hint, "The base image has a tag or digest that stays what it is"),
+    row(Rule::UnpinnedBase, "kiln/UnpinnedBase", Opinion, "The base image has a tag or digest that stays what it is"),
 ];
 
 impl Rule {
@@ -213,6 +215,11 @@ impl Rule {
         self.row().group
     }
 
+    /// Whether it is one of ours, which BuildKit does not know.
+    pub fn is_ours(self) -> bool {
+        matches!(self.group(), Hint | Opinion)
+    }
+
     /// Its page in kiln's documentation, relative to the project.
     pub fn page(self) -> String {
         let name = self.name();
@@ -221,7 +228,7 @@ impl Rule {
 
     /// Where it is explained: BuildKit's public page for a rule of BuildKit's, otherwise ours.
     pub fn url(self) -> String {
-        if self.group() == Hint || self == Rule::InvalidBaseImagePlatform {
+        if self.is_ours() || self == Rule::InvalidBaseImagePlatform {
             return self.page();
         }
         format!("https://docs.docker.com/go/dockerfile/rule/{}/", dashed(self.name()))

@@ -1,0 +1,55 @@
+//! Findings for people, with the lines that they are about.
+
+use kiln_dockerfile::lint::{Finding, Report};
+use kiln_dockerfile::{BaseName, Emphasis, render_span};
+
+use super::{Source, is_check};
+
+/// The findings and a count of them; beside them what makes a build fail, and what was not looked at.
+pub(super) fn show(source: &Source<'_>, report: &Report) -> (String, String) {
+    let findings = report.by_line();
+    let checks = findings.iter().filter(|finding| is_check(finding)).count();
+    let mut out = String::new();
+    if checks > 0 {
+        out.push_str(&format!("Check complete, {}!\n", counted(checks, "warning")));
+    } else if report.errors.is_empty() {
+        out.push_str("Check complete, no warnings found.\n");
+    }
+    for finding in &findings {
+        out.push_str(&block(source, finding));
+    }
+    (out, errors(source, report) + &notes(report))
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun} has been found") } else { format!("{number} {noun}s have been found") }
+}
+
+fn block(source: &Source<'_>, finding: &Finding) -> String {
+    let kind = if is_check(finding) { "WARNING" } else { "HINT" };
+    let lines = render_span(source.name, source.text, &finding.span, Emphasis::default());
+    format!("\n{kind}: {} - {}\n{}\n{lines}", finding.rule.name(), finding.rule.url(), finding.detail)
+}
+
+fn errors(source: &Source<'_>, report: &Report) -> String {
+    let shown = report.errors.iter().map(|error| {
+        let lines = error.span.as_ref().filter(|span| span.first_line > 0);
+        let lines = lines.map(|span| render_span(source.name, source.text, span, Emphasis::default()));
+        format!("{}ERROR: {error}\n", lines.unwrap_or_default())
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+fn notes(report: &Report) -> String {
+    if report.missing.is_empty() {
+        return String::new();
+    }
+    let name = |name: &BaseName| match name {
+        BaseName::Image(reference) => reference.familiar(),
+        BaseName::NamedContext(name) => name.clone(),
+    };
+    let mut names: Vec<String> = report.missing.iter().map(|base| name(&base.name)).collect();
+    names.sort();
+    names.dedup();
+    format!("note: what {} sets is not known here, so variables in stages on it were not checked\n", names.join(", "))
+}
