@@ -78,7 +78,10 @@ pub(crate) fn split(line: &str) -> Option<(&str, &str)> {
 /// The same after the `#`.
 pub(crate) fn split_comment(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
+    let blank = value.chars().next_back().filter(|c| c.is_whitespace());
+    let (name, trimmed) = (name.trim(), value.trim());
+    // A value of nothing but blanks is the last of them.
+    let value = if trimmed.is_empty() { &value[value.len() - blank.map_or(0, char::len_utf8)..] } else { trimmed };
     let starts_with_letter = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric());
     (starts_with_letter && plain && !value.is_empty()).then_some((name, value))

@@ -346,6 +346,9 @@ pub enum LowerProblem {
     /// A flag that makes no sense for these sources.
     #[error("{0}")]
     Flag(&'static str),
+    /// Variables that are long and used often.
+    #[error("the values of its variables add up to more than 512 MiB")]
+    TooMuchText,
     /// RUN with nothing to run.
     #[error("RUN has no arguments to run")]
     NoArguments,

@@ -64,6 +64,12 @@ impl Names {
         self.stages.get(&name.to_lowercase())?.last().copied()
     }
 
+    /// The build context that takes the place of a stage of this name.
+    pub(crate) fn replacement(&self, name: &str) -> Option<Origin> {
+        let (context, kind) = self.context(name)?;
+        Some(origin_of_context(context, *kind))
+    }
+
     /// What FROM means in the stage with this index. Upper-case letters are those of an image reference,
     /// which may have none.
     pub(crate) fn based_on(&self, index: usize, name: &str) -> Origin {
@@ -115,10 +121,7 @@ impl Names {
 
     fn origin(&self, index: usize, name: &str, stage_name: &str) -> Origin {
         if let Some((context, kind)) = self.context(name) {
-            return match kind {
-                NamedContext::Files => Origin::Context(context.clone()),
-                NamedContext::Image => Origin::Image(BaseName::NamedContext(context.clone())),
-            };
+            return origin_of_context(context, *kind);
         }
         if let Some(stage) = self.stage_before(index, stage_name) {
             return Origin::Stage(stage);
@@ -145,6 +148,13 @@ impl Names {
         self.contexts
             .get_key_value(name)
             .or_else(|| self.contexts.get_key_value(self.references.get(&familiar(name)?)?))
+    }
+}
+
+fn origin_of_context(context: &str, kind: NamedContext) -> Origin {
+    match kind {
+        NamedContext::Files => Origin::Context(context.to_owned()),
+        NamedContext::Image => Origin::Image(BaseName::NamedContext(context.to_owned())),
     }
 }
 

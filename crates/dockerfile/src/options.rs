@@ -58,7 +58,7 @@ impl PlanOptions {
 }
 
 /// What a `--build-context` name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedContext {
     /// A directory, archive, repository or download that the caller presents as a context of that name.
     Files,

@@ -22,6 +22,15 @@ pub(crate) struct PlannedStage {
     pub(crate) platform: Platform,
     /// Which of its instructions are ONBUILD.
     onbuild: Vec<usize>,
+    /// Whether a build context of its name is taken instead.
+    replaced: bool,
+}
+
+impl PlannedStage {
+    /// The instructions that are carried out.
+    pub(crate) fn instructions<'a>(&self, stage: &'a Stage) -> &'a [Located] {
+        if self.replaced { &[] } else { &stage.instructions }
+    }
 }
 
 /// All stages, and the target's index.
@@ -90,7 +99,9 @@ impl Stages {
             }
             None => options.target_platform.clone(),
         };
-        let origin = self.names.based_on(index, &name);
+        let replacement = stage.name.as_deref().and_then(|name| self.names.replacement(name));
+        let replaced = replacement.is_some();
+        let origin = replacement.unwrap_or_else(|| self.names.based_on(index, &name));
         let platform = match origin {
             Origin::Stage(base) => self.planned[base].platform.clone(),
             // Nothing has no platform of its own.
@@ -99,7 +110,7 @@ impl Stages {
         };
         let instructions = stage.instructions.iter().enumerate();
         let onbuild = instructions.filter(|(_, located)| matches!(located.instruction, Instruction::Onbuild(_)));
-        Ok(PlannedStage { origin, platform, onbuild: onbuild.map(|(place, _)| place).collect() })
+        Ok(PlannedStage { origin, platform, onbuild: onbuild.map(|(place, _)| place).collect(), replaced })
     }
 
     /// The global variable that was perhaps meant by one of these names.
@@ -121,7 +132,7 @@ impl Stages {
             let span = &dockerfile.stages[index].span;
             needs.add(&planned.origin, &planned.platform, span)?;
             let triggers = self.triggers(dockerfile, known, index)?;
-            let own = dockerfile.stages[index].instructions.iter();
+            let own = planned.instructions(&dockerfile.stages[index]);
             for located in triggers.iter().chain(own) {
                 for name in origins_named(&located.instruction) {
                     let from = self.names.copied_from(index, name, &located.span)?;
@@ -137,6 +148,9 @@ impl Stages {
     /// The ONBUILD triggers that run at the start of a stage, as far as its base is known.
     pub(crate) fn triggers(&self, dockerfile: &Dockerfile, known: &Bases, index: usize) -> Result<Vec<Located>, Error> {
         let planned = &self.planned[index];
+        if planned.replaced {
+            return Ok(Vec::new());
+        }
         let expressions: Vec<&str> = match &planned.origin {
             Origin::Stage(base) => {
                 let instructions = &dockerfile.stages[*base].instructions;

@@ -330,3 +330,85 @@ fn failures_say_what_is_wrong() {
     );
     check("ARG a\n", options(), expect!["dockerfile contains no stages to build"]);
 }
+
+#[test]
+fn what_nobody_recorded_follows_the_reference() {
+    let mut asked = options();
+    for (name, value) in [
+        ("BUILDKIT_SANDBOX_HOSTNAME", "inside"),
+        ("BUILDKIT_CACHE_MOUNT_NS", "mine"),
+        ("http_proxy", "lower:1"),
+        ("HTTP_PROXY", "upper:1"),
+        ("BUILDKIT_SBOM_SCAN_STAGE", "true"),
+    ] {
+        asked.build_args.insert(name.to_owned(), value.to_owned());
+    }
+    let text = "FROM a\nARG BUILDKIT_SBOM_SCAN_STAGE\n\
+                RUN --device=v.com/d=0,required --device=v.com/e --mount=type=cache,target=/c,id=k x\n";
+    let lowered = lower(text, asked).unwrap();
+    let exec = lowered.definition.iter().find_map(|(_, vertex)| match &vertex.op {
+        Op::Exec(exec) => Some(exec.clone()),
+        _ => None,
+    });
+    let exec = exec.unwrap();
+    assert_eq!(exec.hostname.as_deref(), Some("inside"));
+    assert_eq!(exec.env, ["PATH=/bin"]);
+    assert_eq!(exec.proxy_env, ["HTTP_PROXY=lower:1", "http_proxy=lower:1"]);
+    let devices: Vec<_> = exec.devices.iter().map(|device| (device.name.as_str(), device.required)).collect();
+    assert_eq!(devices, [("v.com/d=0", true), ("v.com/e", false)]);
+    assert!(matches!(&exec.mounts[0].kind, MountKind::Cache(cache) if cache.id == "mine/k"));
+}
+
+#[test]
+fn a_named_context_takes_the_place_of_a_stage_that_is_asked_for() {
+    let mut asked = options();
+    asked.named_contexts = BTreeMap::from([("s".to_owned(), NamedContext::Files)]);
+    asked.target = Some("S".to_owned());
+    check(
+        "FROM a AS s\nRUN never\nCOPY --from=t / /\nFROM b AS t\n",
+        asked,
+        expect![[r#"
+            0 [] context s
+                [context s] load from client
+        "#]],
+    );
+}
+
+#[test]
+fn stages_that_copy_from_each_other_are_refused_even_if_nobody_needs_them() {
+    let circle = "FROM a AS x\nCOPY --from=y / /\nFROM a AS y\nCOPY --from=x / /\nFROM a\n";
+    check(circle, options(), expect!["circular dependency detected on stage: x"]);
+    check("FROM a\nCOPY --from=9 / /\nFROM a\n", options(), expect!["invalid stage index 9"]);
+    check("FROM a\nCOPY --from=-1 / /\nFROM a\n", options(), expect!["invalid stage index -1"]);
+    check(
+        "FROM a\nCOPY --from=$x / /\nFROM a\n",
+        options(),
+        expect![[
+            r#"variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"#
+        ]],
+    );
+}
+
+#[test]
+fn nothing_has_no_platform_of_its_own() {
+    let lowered = lower("FROM --platform=linux/arm64 scratch\nCOPY a /\n", options()).unwrap();
+    assert_eq!(lowered.config.architecture, "amd64");
+}
+
+#[test]
+fn a_base_that_is_nearly_a_stage_is_one_that_was_meant() {
+    let plan = Plan::new(Dockerfile::parse("FROM a AS builder\nFROM biulder\n").unwrap(), options()).unwrap();
+    let missing = plan.missing_bases(&Bases::new()).unwrap();
+    let meant: Vec<_> = missing.iter().map(|base| plan.similar_stage(&base.name)).collect();
+    assert_eq!(meant, [Some("builder".to_owned())]);
+}
+
+#[test]
+fn variables_that_double_each_other_have_an_end() {
+    let doubling: String = (0..64).map(|_| "ENV A=\"$A$A\"\n").collect();
+    let error = lower(&format!("FROM a\nENV A=x\n{doubling}"), options()).unwrap_err();
+    assert!(error.to_string().contains("more than 1 MiB"), "{error}");
+    let often: String = (0..2000).map(|n| format!("LABEL l{n}=$A\n")).collect();
+    let error = lower(&format!("FROM a\nENV A=x\n{}{often}", "ENV A=\"$A$A\"\n".repeat(19)), options()).unwrap_err();
+    assert_eq!(error.to_string(), "the values of its variables add up to more than 512 MiB");
+}

@@ -12,6 +12,7 @@ mod run;
 mod signal;
 mod state;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use kiln_graph::{Definition, Edge, FileOp, ImageSource, Meta, Op, SourceOp, SourceSpan, Vertex, VertexId};
@@ -86,7 +87,13 @@ struct Lowering<'a> {
     contexts: HashMap<(String, Platform), VertexId>,
     /// The config of each base image as a stage starts with it.
     images: HashMap<Base, State>,
+    /// How many bytes of text were made so far.
+    text: Cell<usize>,
 }
+
+/// The most text that a graph may hold, in bytes: variables that double each other and are used again and
+/// again must not exhaust the memory.
+const MOST_TEXT: usize = 512 << 20;
 
 /// The stage that an instruction is lowered for.
 struct Place<'a> {
@@ -105,6 +112,7 @@ impl<'a> Lowering<'a> {
             finished: Finished::new(&plan.stages, needs),
             contexts: HashMap::new(),
             images: HashMap::new(),
+            text: Cell::new(0),
         }
     }
 }
@@ -114,7 +122,8 @@ impl Lowering<'_> {
         let planned = &self.plan.stages.planned[index];
         let stage = &self.plan.dockerfile.stages[index];
         let triggers = self.plan.stages.triggers(&self.plan.dockerfile, self.bases, index)?;
-        let steps = triggers.iter().chain(&stage.instructions).filter(|located| makes_layer(&located.instruction));
+        let instructions = planned.instructions(stage);
+        let steps = triggers.iter().chain(instructions).filter(|located| makes_layer(&located.instruction));
         let steps = steps.count() + usize::from(matches!(planned.origin, Origin::Image(_)));
         let mut state = match &planned.origin {
             Origin::Stage(base) => self
@@ -132,7 +141,7 @@ impl Lowering<'_> {
             state.root = Some(self.context(name, &planned.platform)?);
         }
         state.start(matches!(planned.origin, Origin::Scratch | Origin::Context(_)));
-        for located in triggers.iter().chain(&stage.instructions) {
+        for located in triggers.iter().chain(instructions) {
             self.instruction(&mut state, index, located)?;
         }
         Ok(state)
@@ -225,13 +234,26 @@ impl Lowering<'_> {
     /// Expands a word with the variables of the stage, and splits it.
     fn expand(&self, state: &State, place: &Place<'_>, text: &str) -> Result<Expansion, Error> {
         let expanded = self.shell(Options::default()).expand(text, &state.environment);
-        expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))
+        let expanded = expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))?;
+        self.count_text(place, expanded.word.len())?;
+        Ok(expanded)
     }
 
     /// Expands a word with the variables of the stage.
     fn word(&self, state: &State, place: &Place<'_>, text: &str) -> Result<String, Error> {
         let expanded = self.shell(Options::default()).expand_word(text, &state.environment);
-        expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))
+        let expanded = expanded.map_err(|problem| Error::new(problem, Some(place.span.clone())))?;
+        self.count_text(place, expanded.len())?;
+        Ok(expanded)
+    }
+
+    /// Counts bytes of text that go into the graph.
+    fn count_text(&self, place: &Place<'_>, bytes: usize) -> Result<(), Error> {
+        self.text.set(self.text.get().saturating_add(bytes));
+        if self.text.get() > MOST_TEXT {
+            return Err(Error::new(LowerProblem::TooMuchText, Some(place.span.clone())));
+        }
+        Ok(())
     }
 
     /// What displays show for an instruction: its text with the variables that are set.

@@ -44,6 +44,8 @@ impl Lowering<'_> {
         let root = state.root.map(|root| inputs.add(root));
         let mounts = self.mounts(state, place, run, &mut inputs)?;
         let options = &self.plan.options;
+        let env = state.environment.entries();
+        self.count_text(place, env.iter().map(String::len).sum())?;
         let network = match run.network {
             None | Some(NetworkMode::Default) => options.network,
             Some(network) => network,
@@ -51,7 +53,7 @@ impl Lowering<'_> {
         let op = ExecOp {
             root,
             args: command.args.clone(),
-            env: state.environment.entries(),
+            env,
             cwd: state.directory.clone(),
             user: state.container().user.clone(),
             mounts,

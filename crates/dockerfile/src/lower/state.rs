@@ -16,6 +16,9 @@ use super::image_env::ImageEnv;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
+/// Arguments that speak to the builder only.
+const NOT_FOR_PROCESSES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
 /// A stage under construction. A copy of it shares what is large: a stage on a stage costs what it adds.
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -155,7 +158,7 @@ impl State {
 
     /// Declares an argument, which is no variable of the image.
     pub(super) fn declare(&mut self, name: &str, value: Option<String>) {
-        if let Some(value) = &value {
+        if let Some(value) = value.as_ref().filter(|_| !NOT_FOR_PROCESSES.contains(&name)) {
             self.environment.set(name, value);
             self.in_order = false;
         }
