@@ -6,6 +6,7 @@ use kiln_graph::SourceSpan;
 
 use crate::client::SecretError;
 use crate::context::ContextError;
+use crate::diagnosis::Diagnosis;
 use crate::file::{FileError, Guess};
 
 /// Why a build failed.
@@ -81,8 +82,10 @@ pub enum StepProblem {
         command: String,
         /// Its exit code; 128 + n for signal n.
         code: i32,
-        /// What is known beyond the code, such as that memory ran out.
+        /// What the runtime said of a process that did not start.
         note: Option<String>,
+        /// Its last words, and why it may have failed.
+        diagnosis: Box<Diagnosis>,
     },
     /// Anything else, in words.
     #[error("{0}")]
@@ -107,10 +110,12 @@ pub enum StepProblem {
     /// A source of a copy is not there.
     #[error("{message}")]
     MissingSource {
-        /// Which, in BuildKit's words.
+        /// In BuildKit's words.
         message: String,
+        /// Which, without a leading slash.
+        path: String,
         /// What may have been meant.
-        guess: Option<Guess>,
+        guess: Option<Box<Guess>>,
     },
     /// Not supported yet.
     #[error("{0} is not supported yet")]
@@ -153,8 +158,9 @@ impl From<FileError> for StepProblem {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Cancelled => StepProblem::Cancelled,
-            FileError::NotFound { ref guess, .. } | FileError::NoSuchDirectory { ref guess, .. } => {
-                StepProblem::MissingSource { message: error.to_string(), guess: guess.clone() }
+            FileError::NotFound { ref path, ref guess } | FileError::NoSuchDirectory { ref path, ref guess } => {
+                let (path, guess) = (path.clone(), guess.clone());
+                StepProblem::MissingSource { message: error.to_string(), path, guess }
             }
             other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
         }
@@ -182,8 +188,8 @@ in_its_own_words!(
     serde_json::Error,
 );
 
-/// The kernel's reason, if an error has one below it.
-fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+/// The kernel's reason, a number of `errno`, if an error has one below it.
+pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let of_std = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);

@@ -7,7 +7,7 @@ use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig};
 use kiln_runtime::Tier;
 use kiln_store::{Mode, Store};
 
-use crate::failure::{Failure, chain};
+use crate::failure::{self, Failure, chain};
 
 /// Where Docker keeps certificates of registries.
 const CERTIFICATES: &str = "/etc/docker/certs.d";
@@ -34,7 +34,7 @@ impl Host {
             kiln_runtime::rootless::enter().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
         let mode = if tier.is_rootless() { Mode::Rootless } else { Mode::Root };
         let root = root_directory(root, was_root, home.as_deref())?;
-        let store = Store::open(&root, mode).map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+        let store = Store::open(&root, mode).map_err(|error| failure::of_store(&error, &root))?;
         let registry = registry(home.as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
         Ok(Host { store, tier, registry, runtime })

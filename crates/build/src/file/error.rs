@@ -13,9 +13,9 @@ pub(crate) enum FileError {
     #[error("{0}")]
     Store(Arc<kiln_store::Error>),
     #[error("\"/{path}\": not found")]
-    NotFound { path: String, guess: Option<Guess> },
+    NotFound { path: String, guess: Option<Box<Guess>> },
     #[error("lstat /{path}: no such file or directory")]
-    NoSuchDirectory { path: String, guess: Option<Guess> },
+    NoSuchDirectory { path: String, guess: Option<Box<Guess>> },
     #[error("cannot copy to non-directory: /{0}")]
     NotADirectory(String),
     #[error("cannot replace to directory /{0} with file")]

@@ -32,10 +32,16 @@ pub enum Guess {
 }
 
 /// What may have been meant by `path`, which `tree` does not have.
-pub(super) fn guess(path: &[u8], tree: &Tree) -> Option<Guess> {
+pub(super) fn guess(path: &[u8], tree: &Tree) -> Option<Box<Guess>> {
     let parts: Vec<&[u8]> = components(path).filter(|part| *part != b"..").collect();
     let plain = parts.join(&b'/');
-    ignored(&plain, tree).or_else(|| empty(tree)).or_else(|| nearby(&parts, tree)).or_else(|| elsewhere(&plain, tree))
+    let guess = ignored(&plain, tree).or_else(|| empty(tree)).or_else(|| nearby(&parts, tree));
+    guess.or_else(|| elsewhere(&plain, tree)).map(Box::new)
+}
+
+/// A path as people write it: absolute in a root file system, relative in a context.
+fn written(path: &[u8], tree: &Tree) -> String {
+    format!("{}{}", if tree.has_owners() { "/" } else { "" }, lossy(path))
 }
 
 fn ignored(path: &[u8], tree: &Tree) -> Option<Guess> {
@@ -55,7 +61,7 @@ fn nearby(parts: &[&[u8]], tree: &Tree) -> Option<Guess> {
         let next = tree.resolve(&join(&at, part)).ok()?;
         match tree.lookup(&next) {
             Some(node) if node.kind == Kind::Directory => at = next,
-            Some(node) => return Some(Guess::NotADirectory(lossy(&node.path))),
+            Some(node) => return Some(Guess::NotADirectory(written(&node.path, tree))),
             None => return beside(&at, part, &parts[place + 1..], tree),
         }
     }
@@ -66,7 +72,7 @@ fn beside(directory: &[u8], name: &[u8], rest: &[&[u8]], tree: &Tree) -> Option<
     let siblings = tree.children(directory);
     let complete = |node: &Node| {
         let whole = rest.iter().fold(node.path.to_vec(), |path, part| join(&path, part));
-        lossy(if tree.lookup(&whole).is_some() { &whole } else { &node.path })
+        written(if tree.lookup(&whole).is_some() { &whole[..] } else { &node.path[..] }, tree)
     };
     if let Some(node) = siblings.iter().find(|node| base_name(&node.path).eq_ignore_ascii_case(name)) {
         return Some(Guess::OtherCase(complete(node)));
@@ -85,6 +91,6 @@ fn elsewhere(path: &[u8], tree: &Tree) -> Option<Guess> {
     let everything = tree.below(b"");
     let mut found: Vec<&Node> = everything.iter().filter(|node| base_name(&node.path) == name).collect();
     found.sort_by_key(|node| components(&node.path).count());
-    let paths: Vec<String> = found.into_iter().take(NAMESAKES).map(|node| lossy(&node.path)).collect();
+    let paths: Vec<String> = found.into_iter().take(NAMESAKES).map(|node| written(&node.path, tree)).collect();
     (!paths.is_empty()).then_some(Guess::Elsewhere(paths))
 }

@@ -108,7 +108,7 @@ fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Sel
     let missing = || FileError::NotFound { path: shown(source, path), guess: guess(path, tree) };
     let root = tree.lookup(&resolved).ok_or_else(missing)?;
     if root.kind != Kind::Directory && path.ends_with(b"/") && !resolved.is_empty() {
-        let guess = Some(Guess::NotADirectory(lossy(&resolved)));
+        let guess = Some(Box::new(Guess::NotADirectory(lossy(&resolved))));
         return Err(FileError::NotFound { path: shown(source, path), guess });
     }
     let below = match root.kind {

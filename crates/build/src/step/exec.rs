@@ -8,8 +8,8 @@ use kiln_graph::{BindMount, ExecOp, Mount, MountKind, NetworkMode, SecurityMode,
 use kiln_oci::Platform;
 use kiln_progress::Stream;
 use kiln_sandbox::{
-    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source,
-    Status, Upper, emulation,
+    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source, Status, Upper,
+    emulation,
 };
 use kiln_solver::Product;
 use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
@@ -20,6 +20,7 @@ use super::identify::{known_digest, whole};
 use super::secret::{secret_variable, set_variables};
 use super::ssh::socket_variable;
 use super::{Cancelled, Made, Steps};
+use crate::diagnosis::{self, Tail};
 use crate::error::{Entitlement, StepProblem};
 use crate::tree::Node;
 
@@ -45,9 +46,7 @@ impl Steps {
     ) -> Result<Product<Key, Made>, StepProblem> {
         self.check_allowed(op)?;
         let cancelled = || cancellation.is_cancelled();
-        let base_layers = op
-            .root
-            .map_or(&[][..], |root| inputs[root.0 as usize].layers());
+        let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
         let base = Union::new(base_layers.to_vec())?;
         let surroundings = self.surroundings(op, inputs, &cancelled)?;
         let contexts = surroundings.contexts.clone();
@@ -55,12 +54,7 @@ impl Steps {
         self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
         let layer = staged.commit_upper(&base)?;
         let layer = self.interned(id, layer)?;
-        let made = op
-            .root
-            .and_then(|root| inputs[root.0 as usize].rootfs())
-            .cloned()
-            .unwrap_or_default()
-            .with(layer);
+        let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
         self.record(id, inputs, contexts, made, &[])
     }
 
@@ -94,37 +88,26 @@ impl Steps {
         execution.held_locks = held?;
         self.note_tier();
         let mut output = self.step_output(id)?;
-        let finished = self
-            .sandbox
-            .run(execution, &mut |stream, bytes| output.write(stream, bytes));
+        let mut tail = Tail::default();
+        let finished = self.sandbox.run(execution, &mut |stream, bytes| {
+            tail.add(bytes);
+            output.write(stream, bytes);
+        });
+        let step = diagnosis::Step { op, rootfs: base, architecture: &self.vertex(id).platform.architecture };
         match finished {
             Ok(finished) => {
                 finished.notes.iter().for_each(|note| self.note(&note.0));
-                exit_problem(op, finished.status, finished.out_of_memory)
+                exit_problem(&step, finished.status, finished.out_of_memory, &tail)
             }
             Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
-            Err(error) => Err(start_problem(op, &self.vertex(id).platform, error)),
+            Err(error) => Err(start_problem(&step, &self.vertex(id).platform, error)),
         }
     }
 
-    fn execution(
-        &self,
-        op: &ExecOp,
-        base: &Union,
-        staged: &StagedLayer,
-    ) -> Result<Execution, StepProblem> {
-        let upper = Upper {
-            fs: staged.fs_path().to_owned(),
-            work: staged.work_path().to_owned(),
-            volatile: true,
-        };
+    fn execution(&self, op: &ExecOp, base: &Union, staged: &StagedLayer) -> Result<Execution, StepProblem> {
+        let upper = Upper { fs: staged.fs_path().to_owned(), work: staged.work_path().to_owned(), volatile: true };
         let env = op.env.iter().chain(&op.proxy_env).cloned().collect();
-        let process = Process::new(
-            op.args.clone(),
-            env,
-            &op.cwd,
-            self.sandbox.identity(&op.user, base)?,
-        );
+        let process = Process::new(op.args.clone(), env, &op.cwd, self.sandbox.identity(&op.user, base)?);
         let mut execution = Execution::build_step(base.layers().to_vec(), upper, process);
         if let Some(hostname) = &op.hostname {
             execution.hostname.clone_from(hostname);
@@ -155,34 +138,21 @@ impl Steps {
         let (mut contexts, mut variables, mut mounts) = (Vec::new(), Vec::new(), Vec::new());
         for (place, mount) in op.mounts.iter().enumerate() {
             let source = match &mount.kind {
-                MountKind::Bind(bind) => self.bind_source(
-                    bind,
-                    &inputs[bind.from.0 as usize],
-                    &mut contexts,
-                    cancelled,
-                )?,
+                MountKind::Bind(bind) => {
+                    self.bind_source(bind, &inputs[bind.from.0 as usize], &mut contexts, cancelled)?
+                }
                 MountKind::Cache(_) => match held.iter().find(|(at, _)| *at == place) {
                     Some((_, cache)) => Source::Host(cache.directory.clone()),
                     None => continue,
                 },
-                MountKind::Tmpfs(tmpfs) => Source::Tmpfs {
-                    size: tmpfs.size,
-                    mode: 0o755,
-                },
+                MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: 0o755 },
                 MountKind::Secret(secret) => {
-                    let Some(value) = self.secret_value(secret)? else {
-                        continue;
-                    };
+                    let Some(value) = self.secret_value(secret)? else { continue };
                     variables.extend(secret_variable(secret, &value)?);
                     if !secret.as_file {
                         continue;
                     }
-                    Source::Content {
-                        bytes: value,
-                        mode: secret.mode,
-                        uid: secret.uid,
-                        gid: secret.gid,
-                    }
+                    Source::Content { bytes: value, mode: secret.mode, uid: secret.uid, gid: secret.gid }
                 }
                 MountKind::Ssh(ssh) => match self.ssh_socket(ssh)? {
                     Some(source) => source,
@@ -196,17 +166,8 @@ impl Steps {
             });
         }
         variables.extend(socket_variable(op));
-        mounts.extend(
-            op.scripts
-                .iter()
-                .map(|(path, content)| script(path, content)),
-        );
-        Ok(Surroundings {
-            mounts,
-            caches: held.drain(..).map(|(_, cache)| cache).collect(),
-            contexts,
-            variables,
-        })
+        mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
+        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts, variables })
     }
 
     fn held_caches(
@@ -244,10 +205,7 @@ impl Steps {
     ) -> Result<Source, StepProblem> {
         let open = match input {
             Made::Rootfs(rootfs) => {
-                return Ok(Source::Layers {
-                    layers: rootfs.layers().to_vec(),
-                    path: PathBuf::from(&bind.source),
-                });
+                return Ok(Source::Layers { layers: rootfs.layers().to_vec(), path: PathBuf::from(&bind.source) });
             }
             Made::Context(open) => open,
         };
@@ -255,18 +213,9 @@ impl Steps {
         let copy = whole(bind.from, &bind.source);
         let copied = self.copy_selection(open.tree(), copy, &known, cancelled)?;
         contexts.push(copied.digest()?);
-        let single = copied
-            .selection()
-            .sources
-            .first()
-            .filter(|one| one.root.kind != Kind::Directory);
-        let path = single
-            .map(|one| PathBuf::from(OsStr::from_bytes(&one.name)))
-            .unwrap_or_default();
-        Ok(Source::Layers {
-            layers: vec![copied.layer],
-            path,
-        })
+        let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
+        let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
+        Ok(Source::Layers { layers: vec![copied.layer], path })
     }
 }
 
@@ -279,31 +228,14 @@ fn read_only(mount: &Mount) -> bool {
 }
 
 fn script(path: &str, content: &kiln_graph::Content) -> kiln_sandbox::Mount {
-    let source = Source::Content {
-        bytes: Secret(content.0.clone()),
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-    };
-    kiln_sandbox::Mount {
-        target: PathBuf::from(path),
-        source,
-        read_only: true,
-    }
+    let source = Source::Content { bytes: Secret(content.0.clone()), mode: 0o755, uid: 0, gid: 0 };
+    kiln_sandbox::Mount { target: PathBuf::from(path), source, read_only: true }
 }
 
 fn host(host: &kiln_graph::ExtraHost) -> Result<Host, StepProblem> {
     let address = host.address.trim_matches(['[', ']']).parse();
-    let bad = |_| {
-        StepProblem::Other(format!(
-            "--add-host {}: {:?} is no address",
-            host.name, host.address
-        ))
-    };
-    Ok(Host {
-        name: host.name.clone(),
-        address: address.map_err(bad)?,
-    })
+    let bad = |_| StepProblem::Other(format!("--add-host {}: {:?} is no address", host.name, host.address));
+    Ok(Host { name: host.name.clone(), address: address.map_err(bad)? })
 }
 
 fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
@@ -326,27 +258,24 @@ fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
         other => return Err(StepProblem::Other(format!("invalid ulimit type: {other}"))),
     };
     let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
-    Ok(Limit {
-        resource,
-        soft: value(ulimit.soft),
-        hard: value(ulimit.hard),
-    })
+    Ok(Limit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
 }
 
-fn exit_problem(op: &ExecOp, status: Status, out_of_memory: bool) -> Result<(), StepProblem> {
+fn exit_problem(
+    step: &diagnosis::Step<'_>,
+    status: Status,
+    out_of_memory: bool,
+    tail: &Tail,
+) -> Result<(), StepProblem> {
     let code = i32::from(status.exit_code());
     if code == 0 {
         return Ok(());
     }
-    let note = out_of_memory.then(|| "the kernel killed it because memory ran out".to_owned());
-    Err(StepProblem::Exit {
-        command: op.args.join(" "),
-        code,
-        note,
-    })
+    let diagnosis = Box::new(diagnosis::of_exit(step, code, out_of_memory, tail));
+    Err(StepProblem::Exit { command: step.op.args.join(" "), code, note: None, diagnosis })
 }
 
-fn start_problem(op: &ExecOp, platform: &Platform, error: kiln_sandbox::Error) -> StepProblem {
+fn start_problem(step: &diagnosis::Step<'_>, platform: &Platform, error: kiln_sandbox::Error) -> StepProblem {
     match error {
         kiln_sandbox::Error::Start(start) => {
             let mut note = crate::error::chain(&start);
@@ -354,11 +283,8 @@ fn start_problem(op: &ExecOp, platform: &Platform, error: kiln_sandbox::Error) -
                 note.push_str(&format!("\nhint: {reason}"));
             }
             let note = Some(note);
-            StepProblem::Exit {
-                command: op.args.join(" "),
-                code: i32::from(start.exit_code()),
-                note,
-            }
+            let diagnosis = Box::new(diagnosis::of_start(step));
+            StepProblem::Exit { command: step.op.args.join(" "), code: i32::from(start.exit_code()), note, diagnosis }
         }
         other => StepProblem::from(other),
     }

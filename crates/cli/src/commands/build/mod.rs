@@ -45,7 +45,7 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     display.finish();
     drop(settling);
     let outcome =
-        built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
+        built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
     report::write(arguments, progress, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }

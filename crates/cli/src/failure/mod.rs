@@ -1,0 +1,119 @@
+//! What a person reads when a command fails, and the exit code.
+
+mod hints;
+mod place;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+pub(crate) use kiln_build::chain;
+use kiln_build::{BuildError, DockerfileText, StepError, StepProblem, errno};
+use kiln_dockerfile::{Emphasis, Span, render_span};
+
+/// Why a command failed, in words, and with which exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// One or more lines, without `ERROR:` before them; empty if everything was said already.
+    pub(crate) message: String,
+    /// The exit code of the process.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: 1 }
+    }
+
+    /// The same with another exit code.
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Prints the message and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            eprintln!("{}", self.message);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::new(format!("ERROR: {error}"))
+    }
+}
+
+/// A failed build: the step's last words, the lines of the Dockerfile, what failed, and what can be done about it.
+pub(crate) fn of_build(error: &BuildError, dockerfile: &DockerfileText, store: &Path) -> Failure {
+    let DockerfileText { name, text } = dockerfile;
+    match error {
+        BuildError::Dockerfile(errors) => of_dockerfile(errors, name, text),
+        BuildError::Step(step) => of_step(step, name, text, store),
+        BuildError::Base { name: base, reason, span } => {
+            let place = place::of_base(text, span.as_ref(), base);
+            let summary = format!("ERROR: failed to build: {base}: {reason}");
+            message(place.map(|place| excerpt(name, text, &place)), summary, hints::of_base(base, text))
+        }
+        BuildError::Cancelled => Failure::new("ERROR: the build was cancelled").with_code(130),
+        other => {
+            let hint = errno(other).and_then(|code| hints::of_system(code, store));
+            message(None, format!("ERROR: failed to build: {}", chain(other)), hint)
+        }
+    }
+}
+
+/// A store that cannot be used.
+pub(crate) fn of_store(error: &kiln_store::Error, store: &Path) -> Failure {
+    let hint = errno(error).and_then(|code| hints::of_system(code, store));
+    message(None, format!("ERROR: {}", chain(error)), hint)
+}
+
+fn of_step(error: &StepError, name: &str, text: &str, store: &Path) -> Failure {
+    let place = error.span.as_ref().map(|lines| place::of_step(text, lines, &error.problem));
+    let before = [last_words(error), place.map(|place| excerpt(name, text, &place))];
+    let summary = format!("ERROR: failed to build: {}: {}", error.name, error.problem);
+    let mut failed = message(before.into_iter().flatten(), summary, hints::of_step(error, store));
+    if let StepProblem::Exit { note: Some(note), .. } = &error.problem {
+        failed.message.push_str(&format!("\nnote: {note}"));
+    }
+    if let Some(log) = &error.log {
+        failed.message.push_str(&format!("\nnote: the whole output of this step is in {}", log.display()));
+    }
+    failed
+}
+
+fn message(
+    before: impl IntoIterator<Item = String>,
+    summary: String,
+    hints: impl IntoIterator<Item = String>,
+) -> Failure {
+    let hints = hints.into_iter().map(|hint| format!("hint: {hint}"));
+    let parts: Vec<String> = before.into_iter().chain([summary]).chain(hints).collect();
+    Failure::new(parts.join("\n"))
+}
+
+/// All that is wrong with a Dockerfile, each with its place.
+fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text: &str) -> Failure {
+    let rendered = errors.iter().map(|error| match &error.span {
+        Some(span) => format!("{}\nERROR: failed to build: {error}", excerpt(name, text, span)),
+        None => format!("ERROR: failed to build: {name}: {error}"),
+    });
+    Failure::new(rendered.collect::<Vec<_>>().join("\n\n"))
+}
+
+/// The end of what a process wrote.
+fn last_words(error: &StepError) -> Option<String> {
+    let StepProblem::Exit { diagnosis, .. } = &error.problem else { return None };
+    if diagnosis.output.is_empty() {
+        return None;
+    }
+    Some(format!("------\n > {}:\n{}\n------", error.name, diagnosis.output.join("\n")))
+}
+
+/// The lines of the Dockerfile around a place, those of the place marked.
+fn excerpt(name: &str, text: &str, place: &Span) -> String {
+    render_span(name, text, place, Emphasis::default()).trim_end().to_owned()
+}
