@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(at) = text::first_byte(&logical.text) {
-            let focus = logical.focus(&(at..at + 1));
+            let focus = logical.focus(&(at..at + char::MAX.len_utf8()));
             let span = Span { focus, ..Span::lines(first_line, self.at as u32) };
             return Err(Error::new(ParseProblem::NotUtf8, Some(span)));
         }
