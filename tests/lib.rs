@@ -3,6 +3,8 @@
 
 #[path = "support/disk.rs"]
 pub mod disk;
+#[path = "support/emulation.rs"]
+pub mod emulation;
 #[path = "support/examples.rs"]
 pub mod examples;
 #[path = "support/exceptions.rs"]

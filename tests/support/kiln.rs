@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::disk::Disk;
+use crate::emulation::Emulation;
 use crate::steps::{Step, steps};
 use crate::user::User;
 use crate::{hygiene, workspace};
@@ -16,6 +17,7 @@ pub struct Kiln {
     disk: Option<Disk>,
     directory: TempDir,
     user: Option<User>,
+    emulation: Option<Emulation>,
     program: PathBuf,
 }
 
@@ -36,7 +38,7 @@ impl Kiln {
     pub fn new() -> Kiln {
         let directory = TempDir::with_prefix("kiln-test-").expect("temporary directory");
         std::fs::create_dir(directory.path().join("home")).expect("home");
-        Kiln { directory, disk: None, user: None, program: binary() }
+        Kiln { directory, disk: None, user: None, emulation: None, program: binary() }
     }
 
     /// An empty store on a fresh ext4 image where this is root (a much used file system is many times slower),
@@ -76,6 +78,13 @@ impl Kiln {
         kiln
     }
 
+    /// An empty store, and every command where programs of another architecture run. Needs root.
+    pub fn with(emulation: Emulation) -> Kiln {
+        let mut kiln = Kiln::new();
+        kiln.emulation = Some(emulation);
+        kiln
+    }
+
     /// Where the store is.
     pub fn root(&self) -> PathBuf {
         match &self.disk {
@@ -110,9 +119,10 @@ impl Kiln {
 
     /// A command of kiln's, standard input closed.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = match &self.user {
-            Some(user) => user.command(&self.program),
-            None => Command::new(&self.program),
+        let mut command = match (&self.user, &self.emulation) {
+            (Some(user), _) => user.command(&self.program),
+            (None, Some(emulation)) => emulation.command(&self.program),
+            (None, None) => Command::new(&self.program),
         };
         command.args(args).stdin(Stdio::null());
         for (name, value) in self.environment() {

@@ -89,11 +89,7 @@ impl Images {
             let body = if head { "" } else { body };
             return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: {length}\r\n\r\n{body}");
         };
-        let kind = if path.contains("/manifests/") {
-            "application/vnd.oci.image.manifest.v1+json"
-        } else {
-            "application/octet-stream"
-        };
+        let kind = if path.contains("/manifests/") { media_type(&file)? } else { "application/octet-stream".into() };
         let mut file = File::open(file)?;
         let length = file.metadata()?.len();
         write!(
@@ -115,4 +111,10 @@ impl Images {
         let blobs = self.layouts.iter().map(|layout| layout.join("blobs/sha256").join(hex));
         blobs.into_iter().find(|file| file.is_file()).map(|file| (digest.to_owned(), file))
     }
+}
+
+/// What a manifest or an index calls itself.
+fn media_type(file: &Path) -> io::Result<String> {
+    let document: Value = serde_json::from_slice(&fs::read(file)?)?;
+    Ok(document["mediaType"].as_str().unwrap_or("application/json").to_owned())
 }

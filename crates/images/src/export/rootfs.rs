@@ -38,7 +38,7 @@ fn append<W: Write>(
     prefix: &str,
 ) -> Result<(), ExportError> {
     let prefixed = |path: &[u8]| match path {
-        b"" => prefix.trim_end_matches('/').as_bytes().to_vec(),
+        b"/" => prefix.as_bytes().to_vec(),
         path => [prefix.as_bytes(), path].concat(),
     };
     let mut first_names = FirstNames::default();
