@@ -40,3 +40,85 @@ fn warning(finding: &Finding) -> Value {
 fn location(span: &Span) -> Value {
     json!({ "ranges": [{ "start": { "line": span.first_line }, "end": { "line": span.last_line } }] })
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use kiln_dockerfile::lint::{LintOptions, check};
+    use kiln_dockerfile::{Bases, PlanOptions};
+    use kiln_oci::Platform;
+
+    use super::*;
+
+    #[test]
+    fn as_docker_has_it() {
+        let plan = PlanOptions::new(Platform::new("linux", "amd64"));
+        let text = "FROM scratch AS Base\nSTOPSIGNAL $X\n";
+        let report = check(text, &LintOptions::new(&plan, &Bases::new()));
+        expect![[r#"
+            {
+              "warnings": [
+                {
+                  "ruleName": "StageNameCasing",
+                  "description": "Names of stages are written in lower case",
+                  "url": "https://docs.docker.com/go/dockerfile/rule/stage-name-casing/",
+                  "detail": "Stage name 'Base' should be lowercase",
+                  "location": {
+                    "ranges": [
+                      {
+                        "start": {
+                          "line": 1
+                        },
+                        "end": {
+                          "line": 1
+                        }
+                      }
+                    ]
+                  }
+                },
+                {
+                  "ruleName": "UndefinedVar",
+                  "description": "Variables are defined before they are used",
+                  "url": "https://docs.docker.com/go/dockerfile/rule/undefined-var/",
+                  "detail": "Usage of undefined variable '$X'",
+                  "location": {
+                    "ranges": [
+                      {
+                        "start": {
+                          "line": 2
+                        },
+                        "end": {
+                          "line": 2
+                        }
+                      }
+                    ]
+                  }
+                }
+              ],
+              "sources": [
+                {
+                  "fileName": "Dockerfile",
+                  "language": "Dockerfile",
+                  "data": "RlJPTSBzY3JhdGNoIEFTIEJhc2UKU1RPUFNJR05BTCAkWAo="
+                }
+              ],
+              "buildError": {
+                "message": "invalid signal: ",
+                "location": {
+                  "ranges": [
+                    {
+                      "start": {
+                        "line": 2
+                      },
+                      "end": {
+                        "line": 2
+                      }
+                    }
+                  ]
+                }
+              }
+            }
+        "#]]
+        .assert_eq(&show(&Source { name: "Dockerfile", path: "Dockerfile", text }, &report));
+    }
+}

@@ -2,6 +2,8 @@
 
 mod human;
 mod json;
+#[cfg(test)]
+mod pages;
 mod sarif;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 
 use kiln_build::DockerfileText;
 use kiln_dockerfile::ignore::IgnoreMatcher;
-use kiln_dockerfile::lint::{self, Finding, Group, LintOptions, Report};
+use kiln_dockerfile::lint::{self, Finding, LintOptions, Report};
 use kiln_dockerfile::{Bases, PlanOptions};
 use kiln_oci::Platform;
 
@@ -148,5 +150,5 @@ pub(crate) fn show(source: &Source<'_>, report: &Report, format: LintFormat) -> 
 
 /// Whether a finding is one of BuildKit's, not just a hint of ours.
 fn is_check(finding: &Finding) -> bool {
-    finding.rule.group() != Group::Hint
+    !finding.rule.is_ours()
 }
