@@ -38,6 +38,7 @@ mod lower;
 mod mount;
 mod names;
 mod options;
+pub mod outline;
 mod path;
 mod plan;
 mod reader;
