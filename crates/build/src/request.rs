@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use kiln_dockerfile::NoCache;
+use kiln_dockerfile::{NoCache, PlanOptions};
 use kiln_graph::{ExtraHost, NetworkMode, Ulimit};
 use kiln_images::compression::Format;
 use kiln_images::export::{Annotation, MediaTypes};
@@ -52,6 +52,34 @@ pub struct Request {
     pub all_stages: bool,
     /// How many steps run at once; the solver's default without.
     pub jobs: Option<NonZeroUsize>,
+}
+
+impl Request {
+    /// What the Dockerfile is to be planned with for one platform, perhaps of several.
+    pub fn plan_options(&self, platform: &Platform, multi_platform: bool) -> PlanOptions {
+    let named = self.named_contexts.iter().map(|(name, context)| {
+        let kind = match context {
+            NamedContext::Files => kiln_dockerfile::NamedContext::Files,
+            NamedContext::Image(_) | NamedContext::Layout { .. } => kiln_dockerfile::NamedContext::Image,
+        };
+        (name.clone(), kind)
+    });
+    PlanOptions {
+        build_args: self.build_args.clone(),
+        labels: self.labels.clone(),
+        target: self.target.clone(),
+        build_platform: Platform::host(),
+        multi_platform,
+        named_contexts: named.collect(),
+        no_cache: self.no_cache.clone(),
+        network: self.network,
+        extra_hosts: self.extra_hosts.clone(),
+        shm_size: self.shm_size,
+        ulimits: self.ulimits.clone(),
+        cgroup_parent: self.cgroup_parent.clone(),
+        ..PlanOptions::new(platform.clone())
+    }
+}
 }
 
 /// The text of a Dockerfile.

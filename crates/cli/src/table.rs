@@ -7,9 +7,18 @@ const GAP: usize = 3;
 
 /// Lines of cells, tab-separated, as aligned columns; the last cell of a line is as wide as it is.
 pub(crate) fn aligned(lines: &[String]) -> String {
+    columns(lines, GAP, NARROWEST)
+}
+
+/// The same with columns as narrow as their cells, and `gap` blanks between them.
+pub(crate) fn spaced(lines: &[String], gap: usize) -> String {
+    columns(lines, gap, 0)
+}
+
+fn columns(lines: &[String], gap: usize, narrowest: usize) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..count).map(|column| width(&rows, column)).collect();
+    let widths: Vec<usize> = (0..count).map(|column| (width(&rows, column) + gap).max(narrowest)).collect();
     let mut text = String::new();
     for row in rows {
         let last = row.len() - 1;
@@ -25,11 +34,10 @@ pub(crate) fn aligned(lines: &[String]) -> String {
     text
 }
 
-/// The width of a column, from the cells that another one follows.
+/// The widest of the cells of a column that another one follows.
 fn width(rows: &[Vec<&str>], column: usize) -> usize {
     let followed = rows.iter().filter(|row| row.len() > column + 1).filter_map(|row| row.get(column));
-    let widest = followed.map(|cell| cell.chars().count()).max().unwrap_or_default();
-    (widest + GAP).max(NARROWEST)
+    followed.map(|cell| cell.chars().count()).max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -45,5 +53,6 @@ mod tests {
         assert_eq!(aligned(&lines.map(str::to_owned)), want);
         assert_eq!(aligned(&["A\tB".to_owned()]), "A         B\n");
         assert_eq!(aligned(&[]), "");
+        assert_eq!(spaced(&["A\tB".to_owned(), "long\t".to_owned()], 1), "A    B\nlong \n");
     }
 }

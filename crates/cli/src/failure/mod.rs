@@ -96,7 +96,7 @@ fn message(
 }
 
 /// All that is wrong with a Dockerfile, each with its place.
-fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text: &str) -> Failure {
+pub(crate) fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text: &str) -> Failure {
     let rendered = errors.iter().map(|error| match &error.span {
         Some(span) => format!("{}\nERROR: failed to build: {error}", excerpt(name, text, span)),
         None => format!("ERROR: failed to build: {name}: {error}"),

@@ -1,6 +1,7 @@
 //! `kiln build`.
 
 mod calls;
+mod checks;
 mod flags;
 mod metadata;
 mod report;
@@ -12,42 +13,66 @@ pub(crate) use flags::BuildArguments;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use kiln_build::{Builder, LocalClient};
+use kiln_build::{BuildError, Builder, LocalClient, Outcome, Request};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
-use crate::display::Display;
+use crate::display::{Display, Progress};
 use crate::failure::{self, Failure};
+use crate::host::Host;
+use checks::Checked;
 use flags::{Call, Resolved};
 
-/// Builds.
+/// Builds, or tells of the Dockerfile what was asked for.
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
     let Resolved { request, directories, call, progress } = flags::resolve(arguments)?;
+    match call {
+        Call::Outline(options) => return calls::outline(&request, options),
+        Call::Targets(options) => return calls::targets(&request, options),
+        Call::Build | Call::Check(_) => {}
+    }
     let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
     let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
     report::forget_id(arguments)?;
-    if call != Call::Build {
-        return calls::run(call, &request);
-    }
     let host = caller.host()?;
-    let client = Arc::new(LocalClient::new(directories).with_secrets(secrets).with_ssh_agents(ssh_agents));
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
-    let display = Display::new(progress);
+    let ignored = checks::ignored(&directories)?;
+    let checked = Checked { host: &host, builder: &builder, request: &request, ignored };
+    if let Call::Check(options) = call {
+        return checked.call(options);
+    }
+    checked.enforce()?;
+    let client = LocalClient::new(directories).with_secrets(secrets).with_ssh_agents(ssh_agents);
     let settling = host.store.settle();
+    let built = build(&host, &builder, &request, client, progress);
+    drop(settling);
+    if !matches!(progress, Progress::Quiet | Progress::None | Progress::Rawjson) {
+        checked.tell();
+    }
+    let outcome =
+        built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
+    report::write(arguments, progress, &request, &outcome)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(
+    host: &Host,
+    builder: &Builder,
+    request: &Request,
+    client: LocalClient,
+    progress: Progress,
+) -> Result<Outcome, BuildError> {
+    let display = Display::new(progress);
     let cancellation = CancellationToken::new();
     let sink = display.sink.clone();
     let built = host.runtime.block_on(async {
         let interrupted = cancel_on_signals(cancellation.clone());
-        let built = builder.build(&request, client, sink, cancellation).await;
+        let built = builder.build(request, Arc::new(client), sink, cancellation).await;
         interrupted.abort();
         built
     });
     display.finish();
-    drop(settling);
-    let outcome =
-        built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
-    report::write(arguments, progress, &request, &outcome)?;
-    Ok(ExitCode::SUCCESS)
+    built
 }
 
 /// The first SIGINT, SIGTERM or SIGHUP cancels the build; it then ends in order.

@@ -14,7 +14,7 @@ pub(super) mod pairs;
 mod progress;
 mod raw;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, CallOptions};
 pub(crate) use raw::BuildArguments;
 
 use std::collections::BTreeMap;
@@ -48,6 +48,10 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
     let environment = Environment::read(&|name| std::env::var(name).ok()).map_err(malformed)?;
     refuse(arguments, &environment)?;
     let call = call::call(arguments.check, arguments.call.as_deref(), arguments.print.as_deref()).map_err(malformed)?;
+    if call != Call::Build && (arguments.metadata_file.is_some() || arguments.iidfile.is_some()) {
+        let reason = "--call builds nothing that --metadata-file or --iidfile could tell of; it prints its result";
+        return Err(malformed(reason.into()));
+    }
     let progress = progress::resolve(&arguments.progress, arguments.quiet, environment.progress.as_deref());
     let progress = progress.map_err(malformed)?;
     let names = parse_all(&arguments.tags, |text| {
