@@ -57,29 +57,8 @@ pub struct Request {
 impl Request {
     /// What the Dockerfile is to be planned with for one platform, perhaps of several.
     pub fn plan_options(&self, platform: &Platform, multi_platform: bool) -> PlanOptions {
-    let named = self.named_contexts.iter().map(|(name, context)| {
-        let kind = match context {
-            NamedContext::Files => kiln_dockerfile::NamedContext::Files,
-            NamedContext::Image(_) | NamedContext::Layout { .. } => kiln_dockerfile::NamedContext::Image,
-        };
-        (name.clone(), kind)
-    });
-    PlanOptions {
-        build_args: self.build_args.clone(),
-        labels: self.labels.clone(),
-        target: self.target.clone(),
-        build_platform: Platform::host(),
-        multi_platform,
-        named_contexts: named.collect(),
-        no_cache: self.no_cache.clone(),
-        network: self.network,
-        extra_hosts: self.extra_hosts.clone(),
-        shm_size: self.shm_size,
-        ulimits: self.ulimits.clone(),
-        cgroup_parent: self.cgroup_parent.clone(),
-        ..PlanOptions::new(platform.clone())
+        crate::build::plan_options(self, platform, multi_platform)
     }
-}
 }
 
 /// The text of a Dockerfile.

@@ -110,3 +110,8 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+/// The value of a flag that is true unless it is said to be false.
+pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
+    truth(text).ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
+}

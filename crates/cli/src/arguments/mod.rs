@@ -5,7 +5,7 @@ mod booleans;
 mod shapes;
 mod wording;
 
-pub(crate) use booleans::truth;
+pub(crate) use booleans::{go_bool, truth};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

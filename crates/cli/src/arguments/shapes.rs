@@ -14,7 +14,10 @@ use Words::{AtLeast, AtMost, Exactly, None as NoWords};
 /// Path of the command, what stands behind it in its usage line, words.
 const SHAPES: &[(&str, &str, Words)] = &[
     ("build", "[OPTIONS] PATH | URL | -", Exactly(1)),
+    ("builder build", "[OPTIONS] PATH | URL | -", Exactly(1)),
     ("builder prune", "[OPTIONS]", NoWords),
+    ("buildx build", "[OPTIONS] PATH | URL | -", Exactly(1)),
+    ("buildx prune", "[OPTIONS]", NoWords),
     ("container create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
     ("container inspect", "[OPTIONS] CONTAINER [CONTAINER...]", AtLeast(1)),
     ("container ls", "[OPTIONS]", NoWords),
@@ -31,6 +34,7 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("image ls", "[OPTIONS] [REPOSITORY[:TAG]]", AtMost(1)),
     ("image prune", "[OPTIONS]", NoWords),
     ("image pull", "[OPTIONS] NAME[:TAG|@DIGEST]", Exactly(1)),
+    ("image push", "[OPTIONS] NAME[:TAG]", Exactly(1)),
     ("image rm", "[OPTIONS] IMAGE [IMAGE...]", AtLeast(1)),
     ("image save", "[OPTIONS] IMAGE [IMAGE...]", AtLeast(1)),
     ("image tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", Exactly(2)),
@@ -41,6 +45,7 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("load", "[OPTIONS]", NoWords),
     ("ps", "[OPTIONS]", NoWords),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", Exactly(1)),
+    ("push", "[OPTIONS] NAME[:TAG]", Exactly(1)),
     ("rm", "[OPTIONS] CONTAINER [CONTAINER...]", AtLeast(1)),
     ("rmi", "[OPTIONS] IMAGE [IMAGE...]", AtLeast(1)),
     ("run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
@@ -61,7 +66,6 @@ const LATER: &[(&str, &[&str])] = &[
         "",
         &[
             "attach",
-            "buildx",
             "checkpoint",
             "commit",
             "compose",
@@ -83,7 +87,6 @@ const LATER: &[(&str, &[&str])] = &[
             "pause",
             "plugin",
             "port",
-            "push",
             "rename",
             "restart",
             "search",
@@ -100,7 +103,13 @@ const LATER: &[(&str, &[&str])] = &[
             "wait",
         ],
     ),
-    ("builder", &["build"]),
+    (
+        "buildx",
+        &[
+            "bake", "create", "dap", "debug", "dial-stdio", "du", "history", "imagetools", "inspect", "ls", "policy", "rm",
+            "stop", "use", "version",
+        ],
+    ),
     (
         "container",
         &[
@@ -108,7 +117,7 @@ const LATER: &[(&str, &[&str])] = &[
             "stats", "stop", "top", "unpause", "update", "wait",
         ],
     ),
-    ("image", &["import", "push"]),
+    ("image", &["import"]),
     ("system", &["dial-stdio", "events"]),
     ("volume", &["create", "prune", "rm", "update"]),
 ];

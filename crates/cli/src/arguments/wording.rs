@@ -48,6 +48,9 @@ pub(super) fn complaint(tree: &clap::Command, program: &str, words: &[OsString],
             }
             _ => wrong_count(program, &path),
         },
+        Kind::TooManyValues if context(error, ContextKind::InvalidArg).is_some_and(|arg| arg.starts_with("--")) => {
+            bad_flag(program, &path, &bad_truth(error))
+        }
         Kind::MissingRequiredArgument | Kind::TooManyValues => wrong_count(program, &path),
         Kind::InvalidSubcommand | Kind::MissingSubcommand => unknown_command(program, &path, error),
         _ => bad_flag(program, &path, &bad_value(words, error)),
@@ -115,6 +118,14 @@ fn bad_value(words: &[OsString], error: &clap::Error) -> String {
         }
         _ => format!("flag needs an argument: {flag}"),
     }
+}
+
+/// A flag without a value that was given one which is no boolean.
+fn bad_truth(error: &clap::Error) -> String {
+    let part = |kind| context(error, kind).unwrap_or_default();
+    let (flag, value) = (part(ContextKind::InvalidArg), part(ContextKind::InvalidValue));
+    let flag = flag.split([' ', '=']).next().unwrap_or_default();
+    format!("invalid argument \"{value}\" for \"{flag}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax")
 }
 
 fn wrong_count(program: &str, path: &str) -> Complaint {

@@ -4,12 +4,24 @@ use std::process::ExitCode;
 
 use super::caller::Caller;
 use super::inspect::Kind;
-use super::{build, df, history, images, info, inspect, load, prune, ps, pull, rm, rmi, run, save, start, tag, volume};
+use super::{build, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume};
 use crate::failure::Failure;
 
 /// `builder …`
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Builder {
+    /// Build an image from a Dockerfile
+    Build(Box<build::BuildArguments>),
+    /// Remove the build cache
+    Prune(prune::PruneArguments),
+}
+
+/// `buildx …`
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Buildx {
+    /// Build an image from a Dockerfile
+    #[command(alias = "b")]
+    Build(Box<build::BuildArguments>),
     /// Remove the build cache
     Prune(prune::PruneArguments),
 }
@@ -53,6 +65,8 @@ pub(crate) enum Image {
     Prune(prune::PruneArguments),
     /// Download an image from a registry
     Pull(pull::PullArguments),
+    /// Upload an image to its registry
+    Push(push::PushArguments),
     /// Remove images
     #[command(alias = "remove")]
     Rm(rmi::RmiArguments),
@@ -87,7 +101,18 @@ impl Builder {
     /// Runs it.
     pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
         match self {
+            Builder::Build(arguments) => build::run(caller, arguments),
             Builder::Prune(arguments) => prune::builder(caller, arguments),
+        }
+    }
+}
+
+impl Buildx {
+    /// Runs it.
+    pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
+        match self {
+            Buildx::Build(arguments) => build::run(caller, arguments),
+            Buildx::Prune(arguments) => prune::builder(caller, arguments),
         }
     }
 }
@@ -118,6 +143,7 @@ impl Image {
             Image::Ls(arguments) => images::run(caller, arguments),
             Image::Prune(arguments) => prune::images(caller, arguments),
             Image::Pull(arguments) => pull::run(caller, arguments),
+            Image::Push(arguments) => push::run(caller, arguments),
             Image::Rm(arguments) => rmi::run(caller, arguments),
             Image::Save(arguments) => save::run(caller, arguments),
             Image::Tag(arguments) => tag::run(caller, arguments),

@@ -15,6 +15,7 @@ mod load;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     /// Manage the build cache
     #[command(subcommand)]
     Builder(groups::Builder),
+    /// Build images, under buildx's name
+    #[command(subcommand)]
+    Buildx(groups::Buildx),
     /// Manage containers
     #[command(subcommand)]
     Container(groups::Container),
@@ -67,6 +71,8 @@ pub(crate) enum Command {
     Ps(ps::PsArguments),
     /// Download an image from a registry
     Pull(pull::PullArguments),
+    /// Upload an image to its registry
+    Push(push::PushArguments),
     /// Remove containers
     Rm(rm::RmArguments),
     /// Remove images
@@ -95,6 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match command {
         Command::Build(arguments) => build::run(caller, arguments),
         Command::Builder(command) => command.run(caller),
+        Command::Buildx(command) => command.run(caller),
         Command::Container(command) => command.run(caller),
         Command::Create(arguments) => run::create(caller, arguments),
         Command::History(arguments) => history::run(caller, arguments),
@@ -106,6 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Load(arguments) => load::run(caller, arguments),
         Command::Ps(arguments) => ps::run(caller, arguments),
         Command::Pull(arguments) => pull::run(caller, arguments),
+        Command::Push(arguments) => push::run(caller, arguments),
         Command::Rm(arguments) => rm::run(caller, arguments),
         Command::Rmi(arguments) => rmi::run(caller, arguments),
         Command::Run(arguments) => run::run(caller, arguments),

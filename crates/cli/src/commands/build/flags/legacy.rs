@@ -1,6 +1,7 @@
 //! Flags of the builder that docker had before BuildKit. BuildKit drops most of them without a word; here each is
 //! refused with a reason, unless it asks for what happens anyway.
 
+use crate::arguments;
 use crate::failure::Failure;
 
 /// The flags, hidden as docker hides them.
@@ -18,7 +19,8 @@ pub(crate) struct LegacyArguments {
     cpuset_cpus: Option<String>,
     #[arg(long, hide = true)]
     cpuset_mems: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = arguments::go_bool)]
     disable_content_trust: Option<bool>,
     #[arg(long, hide = true)]
     force_rm: bool,
@@ -28,7 +30,8 @@ pub(crate) struct LegacyArguments {
     memory: Option<String>,
     #[arg(long, hide = true)]
     memory_swap: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = arguments::go_bool)]
     rm: Option<bool>,
     #[arg(long, hide = true, value_delimiter = ',')]
     security_opt: Vec<String>,
