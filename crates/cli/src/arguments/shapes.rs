@@ -106,8 +106,21 @@ const LATER: &[(&str, &[&str])] = &[
     (
         "buildx",
         &[
-            "bake", "create", "dap", "debug", "dial-stdio", "du", "history", "imagetools", "inspect", "ls", "policy", "rm",
-            "stop", "use", "version",
+            "bake",
+            "create",
+            "dap",
+            "debug",
+            "dial-stdio",
+            "du",
+            "history",
+            "imagetools",
+            "inspect",
+            "ls",
+            "policy",
+            "rm",
+            "stop",
+            "use",
+            "version",
         ],
     ),
     (

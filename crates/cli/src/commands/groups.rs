@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use super::caller::Caller;
 use super::inspect::Kind;
-use super::{build, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume};
+use super::{
+    build, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume,
+};
 use crate::failure::Failure;
 
 /// `builder …`

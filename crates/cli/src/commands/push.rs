@@ -69,7 +69,10 @@ fn tags(host: &Host, reference: &Reference) -> Result<Vec<Reference>, Failure> {
     names.sort_by_key(Reference::to_string);
     names.dedup();
     if names.is_empty() {
-        return Err(Failure::new(format!("An image does not exist locally with the tag: {}", reference.familiar_name())));
+        return Err(Failure::new(format!(
+            "An image does not exist locally with the tag: {}",
+            reference.familiar_name()
+        )));
     }
     Ok(names)
 }

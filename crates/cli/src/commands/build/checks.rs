@@ -76,9 +76,8 @@ impl Checked<'_> {
 
     fn report(&self, request: &Request, needed_only: bool) -> Result<Report, Failure> {
         let options = CheckOptions { ignored: self.ignored.as_ref(), needed_only, hints: false };
-        let dockerfile = &request.dockerfile;
         let checked = self.host.runtime.block_on(self.builder.check(request, options, &Sink::none()));
-        checked.map_err(|error| failure::of_build(&error, &dockerfile.name, &dockerfile.text))
+        checked.map_err(|error| failure::of_build(&error, &request.dockerfile, self.host.store.root()))
     }
 
     fn print(&self, findings: &[&Finding]) {

@@ -49,8 +49,7 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     if !matches!(progress, Progress::Quiet | Progress::None | Progress::Rawjson) {
         checked.tell();
     }
-    let outcome =
-        built.map_err(|error| failure::of_build(&error, &request.dockerfile.name, &request.dockerfile.text))?;
+    let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
     report::write(arguments, progress, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -17,8 +17,8 @@ pub(super) fn attestations(attest: &[String], provenance: Option<&str>, sbom: Op
     for text in attest {
         let fields = pairs::fields(text)?;
         let value = |wanted: &str| {
-            let pairs = fields.iter().filter_map(|field| field.split_once('='));
-            pairs.filter(|(key, _)| *key == wanted).last().map(|(_, value)| value)
+            let mut pairs = fields.iter().filter_map(|field| field.split_once('='));
+            pairs.rfind(|(key, _)| *key == wanted).map(|(_, value)| value)
         };
         if value("type").is_none() {
             return Err(format!("attestation type not specified: {text}"));
