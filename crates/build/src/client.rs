@@ -63,10 +63,11 @@ pub struct LocalDirectory {
     pub ignore: Option<IgnoreFile>,
 }
 
-/// A client on the same machine: contexts are directories, read in place.
+/// A client on the same machine: contexts are directories, read in place, or what was fetched before.
 #[derive(Default)]
 pub struct LocalClient {
     directories: BTreeMap<String, LocalDirectory>,
+    contexts: BTreeMap<String, Arc<dyn Context>>,
     secrets: BTreeMap<String, SecretSource>,
     ssh_agents: BTreeMap<String, Arc<dyn SshAgent>>,
     opened: Mutex<BTreeMap<String, Arc<LocalContext>>>,
@@ -76,6 +77,18 @@ impl LocalClient {
     /// A client with these directories, by context name.
     pub fn new(directories: BTreeMap<String, LocalDirectory>) -> Self {
         LocalClient { directories, ..LocalClient::default() }
+    }
+
+    /// The same with contexts that are directories, by name.
+    #[must_use]
+    pub fn with_directories(self, directories: BTreeMap<String, LocalDirectory>) -> Self {
+        LocalClient { directories, ..self }
+    }
+
+    /// The same with contexts that are no directories, by name.
+    #[must_use]
+    pub fn with_contexts(self, contexts: BTreeMap<String, Arc<dyn Context>>) -> Self {
+        LocalClient { contexts, ..self }
     }
 
     /// The same with secrets, by id.
@@ -93,6 +106,9 @@ impl LocalClient {
 
 impl Client for LocalClient {
     fn context(&self, name: &str) -> Result<Option<Arc<dyn Context>>, ContextError> {
+        if let Some(context) = self.contexts.get(name) {
+            return Ok(Some(Arc::clone(context)));
+        }
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = opened.get(name) {
             return Ok(Some(Arc::clone(context) as Arc<dyn Context>));

@@ -28,7 +28,10 @@ mod tree;
 pub use build::{Builder, BuiltImage, Outcome, StepReport};
 pub use check::CheckOptions;
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
-pub use context::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, LocalContext, Snapshot};
+pub use context::{
+    Context, ContextEntry, ContextError, EmptyContext, IgnoreFile, IgnoreRule, LocalContext, Snapshot, StoredContext,
+    StoredFiles,
+};
 pub use diagnosis::{Cause, Diagnosis, Installer};
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain, errno};
 pub use explain::{Change, Explanation};
@@ -36,4 +39,5 @@ pub use file::Guess;
 pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::Secret;
 pub use request::{Allowed, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request};
+pub use sources::{ContextFetcher, FetchedContext, RemoteContext, SourceError};
 pub use ssh::{KeyProblem, SshAgent, SshError, SshSource};

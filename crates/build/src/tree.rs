@@ -119,12 +119,12 @@ impl Tree {
         })
     }
 
-    /// Opens a regular file. For a context: with what it is now, which may not be what the node says.
+    /// Opens a regular file. For a context that may change: with what it is now, which may not be what the node says.
     pub(crate) fn open(&self, node: &Node) -> Result<(File, Option<ContextEntry>), TreeError> {
         match self {
             Tree::Context(context, _) => {
                 let (file, now) = context.open(&node.path)?;
-                Ok((file, Some(now)))
+                Ok((file, (!context.is_stored()).then_some(now)))
             }
             Tree::Rootfs(union) => match union.lookup(&node.path) {
                 Some(found) => Ok((union.open(&found)?, None)),
@@ -193,7 +193,11 @@ impl Node {
             uid: 0,
             gid: 0,
             mtime: entry.stamp.mtime,
-            content: if regular { Content::Stamp(entry.stamp) } else { Content::None },
+            content: match entry.digest {
+                _ if !regular => Content::None,
+                Some(digest) => Content::Digest(digest),
+                None => Content::Stamp(entry.stamp),
+            },
             rare: rare.boxed(),
         }
     }

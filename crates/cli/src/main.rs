@@ -5,8 +5,8 @@
 //! file of the store is opened.
 
 mod arguments;
-mod client;
 mod commands;
+mod contexts;
 mod display;
 mod failure;
 mod host;

@@ -4,20 +4,24 @@
 //! change under the build: whoever copies compares a file's stamp before and after.
 
 mod digests;
+mod empty;
 mod error;
 mod ignore;
 mod local;
 mod snapshot;
+mod stored;
 mod walk;
 
 use std::fs::File;
 use std::sync::Arc;
 
 pub(crate) use digests::ContextDigests;
+pub use empty::EmptyContext;
 pub use error::ContextError;
 pub use ignore::{IgnoreFile, IgnoreRule};
 pub use local::LocalContext;
 pub use snapshot::{ContextEntry, Snapshot};
+pub use stored::{StoredContext, StoredFiles};
 pub(crate) use walk::describe;
 
 /// A tree of files that belongs to the caller.
@@ -39,4 +43,9 @@ pub trait Context: Send + Sync {
 
     /// Whether a path exists but is left out by an ignore rule: which.
     fn ignored_by(&self, path: &[u8]) -> Option<IgnoreRule>;
+
+    /// Whether its files are in the store: they never change, and every entry has its digest.
+    fn is_stored(&self) -> bool {
+        false
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use kiln_store::{Device, FileStamp, Kind};
+use kiln_store::{Device, FileDigest, FileStamp, Kind};
 
 /// One entry of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct ContextEntry {
     pub rdev: Device,
     /// Where a symbolic link points.
     pub target: Option<Box<[u8]>>,
+    /// What a regular file holds, where that is known and does not change.
+    pub digest: Option<FileDigest>,
 }
 
 /// All entries of a context, parents before children, siblings by name.
@@ -85,6 +87,7 @@ mod tests {
             links: 1,
             rdev: Device::default(),
             target: None,
+            digest: None,
         }
     }
 

@@ -38,15 +38,6 @@ impl<'a> Walk<'a> {
         Ok(parts?.into_iter().flatten().collect())
     }
 
-    fn ask(&self, path: &[u8], inherited: &Inherited) -> Result<(bool, Inherited), ContextError> {
-        if self.ignore.is_empty() {
-            return Ok((false, Inherited::default()));
-        }
-        let verdict = self.ignore.check(&String::from_utf8_lossy(path), inherited);
-        let verdict = verdict.map_err(|error| ContextError::Ignore(error.to_string()))?;
-        Ok((verdict.excluded, verdict.inherited))
-    }
-
     /// The entry `name` of a directory, with what is below it. Empty if it is ignored or gone meanwhile.
     fn entry(
         &self,
@@ -56,7 +47,7 @@ impl<'a> Walk<'a> {
         inherited: &Inherited,
     ) -> Result<Vec<ContextEntry>, ContextError> {
         let path = join(directory, name.to_bytes());
-        let (ignored, inherited) = self.ask(&path, inherited)?;
+        let (ignored, inherited) = ask(self.ignore, &path, inherited)?;
         if ignored && self.ignore.can_prune(&String::from_utf8_lossy(&path)) {
             return Ok(Vec::new());
         }
@@ -76,6 +67,20 @@ impl<'a> Walk<'a> {
         entries.extend(below);
         Ok(entries)
     }
+}
+
+/// Whether a path is ignored, given what its parents handed down, and what it hands down itself.
+pub(super) fn ask(
+    ignore: &IgnoreMatcher,
+    path: &[u8],
+    inherited: &Inherited,
+) -> Result<(bool, Inherited), ContextError> {
+    if ignore.is_empty() {
+        return Ok((false, Inherited::default()));
+    }
+    let verdict = ignore.check(&String::from_utf8_lossy(path), inherited);
+    let verdict = verdict.map_err(|error| ContextError::Ignore(error.to_string()))?;
+    Ok((verdict.excluded, verdict.inherited))
 }
 
 fn list(fd: &OwnedFd, path: &[u8]) -> Result<Vec<std::ffi::CString>, ContextError> {
@@ -150,6 +155,7 @@ fn context_entry(path: Box<[u8]>, kind: Kind, status: &Statx, target: Option<Box
         links: status.stx_nlink,
         rdev: Device { major: status.stx_rdev_major, minor: status.stx_rdev_minor },
         target,
+        digest: None,
     }
 }
 

@@ -9,7 +9,7 @@ use kiln_store::FileDigest;
 use super::FileError;
 use super::destination::Destination;
 use super::run::LandedFile;
-use crate::tree::{Node, Tree, lossy};
+use crate::tree::{Content, Node, Tree, lossy};
 
 /// Unpacks `node` into the directory that `prepare` makes and names. `None`: it is no archive, and nothing
 /// happened. For a context's file the digest of the bytes that were unpacked comes back.
@@ -31,13 +31,21 @@ pub(super) fn unpack<'d>(
     unpack::extract(&mut reader, destination.writer, destination.base, directory, &options)
         .map_err(|error| fail(error.to_string()))?;
     std::io::copy(&mut reader, &mut std::io::sink()).map_err(|error| fail(error.to_string()))?;
-    let Some(before) = now else { return Ok(Some(None)) };
+    let digest = FileDigest(*reader.hasher.finalize().as_bytes());
+    let Some(before) = now else { return stored(tree, node, digest).map(Some) };
     let after = tree.status(&reader.inner, &node.path)?;
     if after.stamp != before.stamp {
         return Err(FileError::Unstable { path: lossy(&node.path) });
     }
-    let digest = FileDigest(*reader.hasher.finalize().as_bytes());
-    Ok(Some(Some(LandedFile { digest, mode: after.mode, stamp: after.stamp })))
+    Ok(Some(Some(LandedFile { digest, mode: after.mode, stamp: Some(after.stamp) })))
+}
+
+/// What landed of a layer's file, compared with the layer's index.
+fn stored(tree: &Tree, node: &Node, digest: FileDigest) -> Result<Option<LandedFile>, FileError> {
+    if matches!(node.content, Content::Digest(expected) if expected != digest) {
+        return Err(FileError::Damaged { path: lossy(&node.path) });
+    }
+    Ok((!tree.has_owners()).then_some(LandedFile { digest, mode: node.mode, stamp: None }))
 }
 
 struct Hashed {

@@ -227,20 +227,39 @@ impl<'a> Copier<'a> {
             return Ok(Some(landed));
         }
         let (source, now) = self.tree.open(file.node)?;
-        let Some(now) = now else {
-            let metadata = self.metadata(file.node, file.node.mode);
-            let mut target = self.destination.writer.file(&file.path, &metadata, Hashing::Later)?;
-            target.copy_from_file(&source)?;
-            target.finish()?;
-            return Ok(None);
+        match now {
+            Some(now) => self.moving_file(file, &source, now).map(Some),
+            None => self.stored_file(file, &source),
+        }
+    }
+
+    /// Copies a file of a layer, and compares its bytes with the layer's index. If the layer is a context, it tells
+    /// what landed.
+    fn stored_file(&self, file: &FileCopy<'_>, source: &File) -> Result<Option<LandedFile>, FileError> {
+        let mode = file.node.mode;
+        let expected = match file.node.content {
+            Content::Digest(digest) => Some(digest),
+            _ => None,
         };
-        self.moving_file(file, &source, now).map(Some)
+        let hashing = if expected.is_some() { Hashing::Now } else { Hashing::Later };
+        let mut target = self.destination.writer.file(&file.path, &self.metadata(file.node, mode), hashing)?;
+        target.copy_from_file(source)?;
+        let written = target.finish()?;
+        if written.digest != expected {
+            return Err(FileError::Damaged { path: lossy(&file.node.path) });
+        }
+        let counts = expected.filter(|_| !self.tree.has_owners());
+        Ok(counts.map(|digest| LandedFile { digest, mode, stamp: None }))
     }
 
     /// Links a file that is as it was when the previous layer of this step was made. What lands is then the file as
     /// the walk saw it, whatever became of it since; it is not even opened.
     fn linked(&self, file: &FileCopy<'_>) -> Result<Option<LandedFile>, FileError> {
-        let (Some(previous), Content::Stamp(stamp)) = (self.job.previous, file.node.content) else { return Ok(None) };
+        let Some(previous) = self.job.previous.filter(|_| !self.tree.has_owners()) else { return Ok(None) };
+        let stamp = match file.node.content {
+            Content::Stamp(stamp) => Some(stamp),
+            _ => None,
+        };
         let Some(digest) = (self.job.known)(file.node) else { return Ok(None) };
         let mode = file.node.mode;
         let metadata = self.metadata(file.node, mode);
@@ -260,7 +279,7 @@ impl<'a> Copier<'a> {
                 let metadata = Metadata { mtime: after.stamp.mtime, ..self.metadata(file.node, after.mode) };
                 let written = target.finish_with(&metadata)?;
                 let digest = written.digest.unwrap_or(FileDigest([0; 32]));
-                return Ok(LandedFile { digest, mode: after.mode, stamp: after.stamp });
+                return Ok(LandedFile { digest, mode: after.mode, stamp: Some(after.stamp) });
             }
             before = after;
             target.restart()?;

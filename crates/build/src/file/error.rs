@@ -32,6 +32,8 @@ pub(crate) enum FileError {
     Cancelled,
     #[error("{path:?} in the build context kept changing while it was copied")]
     Unstable { path: String },
+    #[error("the store's copy of /{path} is damaged: its bytes are not those that were stored")]
+    Damaged { path: String },
     #[error("cannot unpack {path:?}: {reason}")]
     Archive { path: String, reason: String },
     #[error("syntax error in the pattern {0:?}")]

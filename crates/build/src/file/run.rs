@@ -35,7 +35,8 @@ pub(crate) struct FileJob<'a> {
 pub(crate) struct LandedFile {
     pub(crate) digest: FileDigest,
     pub(crate) mode: u32,
-    pub(crate) stamp: FileStamp,
+    /// Its state, where it may change.
+    pub(crate) stamp: Option<FileStamp>,
 }
 
 /// What was copied from contexts, by copy action and path in the context.

@@ -48,7 +48,7 @@ impl Sources {
     }
 
     /// Asks the server, and downloads what is new.
-    fn current(&self, source: &HttpSource, watch: &Watch<'_>) -> Result<(SourceKey, Layer), SourceError> {
+    pub(super) fn current(&self, source: &HttpSource, watch: &Watch<'_>) -> Result<(SourceKey, Layer), SourceError> {
         let address = address_key(source);
         let lock = LockKey::new("download", &address.0);
         let _alone = self.store.locks().acquire(lock, Sharing::Exclusive, watch.cancelled)?;

@@ -71,6 +71,12 @@ pub enum SourceError {
         /// Why.
         reason: String,
     },
+    /// An archive is damaged, or none.
+    #[error("cannot unpack the archive: {0}")]
+    Archive(String),
+    /// A file that should be a text is too large for one; so many bytes are taken.
+    #[error("it is no archive, and too large for a Dockerfile: more than {0} bytes")]
+    TooLarge(u64),
     /// A secret for authentication cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -103,6 +109,11 @@ impl From<kiln_store::Error> for SourceError {
 }
 
 impl SourceError {
+    /// A failure to unpack.
+    pub(super) fn archive(error: kiln_images::unpack::UnpackError) -> Self {
+        SourceError::Archive(crate::error::chain(&error))
+    }
+
     /// A failure on this machine.
     pub(super) fn local(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |error| SourceError::Local { action, error: Arc::new(error) }

@@ -4,6 +4,7 @@
 //! is recorded under that key. Everything here is blocking code for threads of tokio's blocking pool; it does not
 //! know what steps do with the layers.
 
+mod contexts;
 mod download;
 mod error;
 mod git;
@@ -18,7 +19,8 @@ use kiln_store::{Key, Layer, LayerId, NewRecord, Record, Store};
 
 use crate::client::Client;
 
-pub(crate) use error::SourceError;
+pub use contexts::{ContextFetcher, FetchedContext, RemoteContext};
+pub use error::SourceError;
 
 /// Downloads and repositories for one build.
 pub(crate) struct Sources {

@@ -123,7 +123,9 @@ impl Steps {
         for made in inputs {
             let Made::Context(open) = made else { continue };
             for file in landed.files.iter().flat_map(|files| files.values()) {
-                open.digests.add(file.stamp, file.digest);
+                if let Some(stamp) = file.stamp {
+                    open.digests.add(stamp, file.digest);
+                }
             }
         }
     }

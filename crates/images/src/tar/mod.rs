@@ -61,5 +61,13 @@ pub enum EntryKind {
     Fifo,
 }
 
+/// Whether bytes begin with a header, or with the zeros that end an archive.
+pub(crate) fn is_header(start: &[u8]) -> bool {
+    let mut header = ::tar::Header::new_old();
+    let Some(block) = start.get(..BLOCK) else { return false };
+    header.as_mut_bytes().copy_from_slice(block);
+    block.iter().all(|&byte| byte == 0) || header::checksum_fits(&header)
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use kiln_store::{Kind, LayerWriter, Union};
 use super::entries::{Put, implied_directory};
 use super::paths::{self, Climbing, Name};
 use super::{UnpackError, open, shown};
+use crate::compression::{Compression, detect};
 use crate::tar::{Entry, EntryKind};
 
 /// As many symbolic links as the kernel follows on the way to a file.
@@ -51,6 +52,15 @@ pub fn extract<R: Read>(
         }
     }
     Ok(())
+}
+
+/// How many bytes [`starts_as_archive`] wants to see.
+pub const START: usize = 512;
+
+/// Whether a stream that begins so means to be an archive: it is compressed, or begins with a tar header. Whether it
+/// can be read is another question.
+pub fn starts_as_archive(start: &[u8]) -> bool {
+    detect(start) != Compression::Identity || crate::tar::is_header(start)
 }
 
 /// Whether `ADD` takes the file for an archive: its first entry can be read, whatever the

@@ -8,7 +8,7 @@ mod extract;
 mod paths;
 mod pipeline;
 
-pub use extract::{ExtractOptions, extract, is_archive};
+pub use extract::{ExtractOptions, START, extract, is_archive, starts_as_archive};
 
 use std::io::{self, Read};
 

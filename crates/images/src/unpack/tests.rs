@@ -262,6 +262,15 @@ fn add_keeps_owners_unless_told_and_only_capabilities() {
 }
 
 #[test]
+fn archives_are_told_by_their_beginning() {
+    let bytes = archive(&[("a", File)]);
+    assert!(starts_as_archive(&bytes[..START]) && starts_as_archive(&[0; START]));
+    assert!(starts_as_archive(b"\x1f\x8b\x08rest") && starts_as_archive(b"BZh9"));
+    assert!(!starts_as_archive(b"") && !starts_as_archive(b"FROM scratch\n") && !starts_as_archive(&[b'F'; START]));
+    assert!(!starts_as_archive(&bytes[..START - 1]));
+}
+
+#[test]
 fn archives_are_told_by_content() {
     let bytes = archive(&[("a", File)]);
     let zipped = |bytes: &[u8]| {

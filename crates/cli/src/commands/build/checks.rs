@@ -1,16 +1,14 @@
 //! Build checks around a build: `--check` instead of it, findings that fail it, findings told after it.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use kiln_build::{Builder, CheckOptions, LocalDirectory, Request};
+use kiln_build::{Builder, CheckOptions, IgnoreFile, Request};
 use kiln_dockerfile::ignore::IgnoreMatcher;
 use kiln_dockerfile::lint::{CHECK_ARGUMENT, Checks, Finding, Report};
 use kiln_progress::Sink;
 
 use super::flags::CallOptions;
-use crate::client;
 use crate::commands::lint::{self, LintFormat, Source};
 use crate::failure::{self, Failure};
 use crate::host::Host;
@@ -25,8 +23,7 @@ pub(super) struct Checked<'a> {
 }
 
 /// The ignore rules of the main context.
-pub(super) fn ignored(directories: &BTreeMap<String, LocalDirectory>) -> Result<Option<IgnoreMatcher>, Failure> {
-    let file = directories.get(client::MAIN).and_then(|directory| directory.ignore.as_ref());
+pub(super) fn ignored(file: Option<&IgnoreFile>) -> Result<Option<IgnoreMatcher>, Failure> {
     let matcher = file.map(|file| IgnoreMatcher::from_file(&file.text)).transpose();
     matcher.map_err(|error| Failure::new(format!("ERROR: failed to build: the ignore file: {error}")))
 }

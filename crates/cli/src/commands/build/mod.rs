@@ -17,6 +17,7 @@ use kiln_build::{BuildError, Builder, LocalClient, Outcome, Request};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use crate::contexts::{Asked, Fetch, Given, Offered};
 use crate::display::{Display, Progress};
 use crate::failure::{self, Failure};
 use crate::host::Host;
@@ -25,24 +26,30 @@ use flags::{Call, Resolved};
 
 /// Builds, or tells of the Dockerfile what was asked for.
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
-    let Resolved { request, directories, call, progress } = flags::resolve(arguments)?;
-    match call {
-        Call::Outline(options) => return calls::outline(&request, options),
-        Call::Targets(options) => return calls::targets(&request, options),
-        Call::Build | Call::Check(_) => {}
+    let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments)?;
+    let is_told = matches!(call, Call::Outline(_) | Call::Targets(_));
+    // What is told of a Dockerfile in a directory needs no store.
+    if is_told && !contexts.is_fetched() {
+        take(&mut request, contexts.read(None)?);
+        return tell(call, &request);
     }
     let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
     let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
+    let client = || LocalClient::default().with_secrets(secrets.clone()).with_ssh_agents(ssh_agents.clone());
     report::forget_id(arguments)?;
     let host = caller.host()?;
+    let given = fetched(&host, contexts, client(), progress)?;
+    let ignored = checks::ignored(given.ignore.as_ref())?;
+    let client = take(&mut request, given).offered_by(client());
+    if is_told {
+        return tell(call, &request);
+    }
     let builder = Builder::new(host.store.clone(), host.tier.clone(), host.registry.clone());
-    let ignored = checks::ignored(&directories)?;
     let checked = Checked { host: &host, builder: &builder, request: &request, ignored };
     if let Call::Check(options) = call {
         return checked.call(options);
     }
     checked.enforce()?;
-    let client = LocalClient::new(directories).with_secrets(secrets).with_ssh_agents(ssh_agents);
     let settling = host.store.settle();
     let built = build(&host, &builder, &request, client, progress);
     drop(settling);
@@ -52,6 +59,33 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
     report::write(arguments, progress, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells something of a Dockerfile.
+fn tell(call: Call, request: &Request) -> Result<ExitCode, Failure> {
+    match call {
+        Call::Outline(options) => calls::outline(request, options),
+        Call::Targets(options) => calls::targets(request, options),
+        Call::Build | Call::Check(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Gives a request its Dockerfile; the contexts are left for the client.
+fn take(request: &mut Request, given: Given) -> Offered {
+    request.dockerfile = given.dockerfile;
+    request.named_contexts = given.named;
+    given.offered
+}
+
+/// Reads what the command line names, and fetches what is not here.
+fn fetched(host: &Host, contexts: Asked, client: LocalClient, progress: Progress) -> Result<Given, Failure> {
+    let display = Display::new(progress);
+    let cancellation = CancellationToken::new();
+    let interrupted = host.runtime.block_on(async { cancel_on_signals(cancellation.clone()) });
+    let given = contexts.read(Some(&Fetch::new(host, Arc::new(client), &display, &cancellation)));
+    interrupted.abort();
+    display.finish();
+    given
 }
 
 fn build(

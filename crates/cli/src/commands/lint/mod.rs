@@ -18,7 +18,7 @@ use kiln_dockerfile::{Bases, PlanOptions};
 use kiln_oci::Platform;
 
 use super::caller::Caller;
-use crate::client;
+use crate::contexts;
 use crate::failure::Failure;
 use crate::output;
 
@@ -66,15 +66,15 @@ pub(crate) struct LintArguments {
 /// Looks at a Dockerfile. Nothing but it and its ignore file is read.
 pub(crate) fn run(_: &Caller, arguments: &LintArguments) -> Result<ExitCode, Failure> {
     let (context, file) = place(arguments);
-    let main = client::main_context(&context.to_string_lossy(), file.as_deref())?;
-    let ignored = main.directory.ignore.as_ref().map(|file| IgnoreMatcher::from_file(&file.text)).transpose();
+    let (dockerfile, ignore) = contexts::of_directory(&context.to_string_lossy(), file.as_deref())?;
+    let ignored = ignore.as_ref().map(|file| IgnoreMatcher::from_file(&file.text)).transpose();
     let ignored = ignored.map_err(|error| Failure::new(format!("ERROR: the ignore file: {error}")))?;
     let plan = plan_options(arguments);
     let bases = Bases::new();
     let options =
         LintOptions { ignored: ignored.as_ref(), hints: !arguments.no_hints, ..LintOptions::new(&plan, &bases) };
-    let report = lint::check(&main.dockerfile.text, &options);
-    let DockerfileText { name, text } = main.dockerfile;
+    let report = lint::check(&dockerfile.text, &options);
+    let DockerfileText { name, text } = dockerfile;
     let path = file.filter(|file| file != Path::new("-")).map_or(name.clone(), |file| file.display().to_string());
     let source = Source { name: &name, path: &path, text: &text };
     let mut shown = show(&source, &report, arguments.format);

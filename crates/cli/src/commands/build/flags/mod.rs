@@ -8,7 +8,6 @@ mod hosts;
 mod later;
 mod legacy;
 mod limits;
-mod named;
 mod outputs;
 pub(super) mod pairs;
 mod progress;
@@ -18,25 +17,26 @@ pub(crate) use call::{Call, CallOptions};
 pub(crate) use raw::BuildArguments;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use kiln_build::{Annotation, LocalDirectory, Request};
+use kiln_build::{Annotation, DockerfileText, Request};
 use kiln_dockerfile::NoCache;
 use kiln_oci::{Platform, Reference};
 
-use crate::client;
+use crate::contexts::Asked;
 use crate::display::Progress;
 use crate::failure::Failure;
 use environment::Environment;
-use named::Named;
 use outputs::{Outputs, Wishes};
+
+/// The build argument that keeps `.git` of a context that is a repository.
+const KEEP_GIT_DIRECTORY: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
 /// What was asked for.
 pub(super) struct Resolved {
-    /// The build.
+    /// The build, still without its Dockerfile and its contexts.
     pub(super) request: Request,
-    /// The contexts that are directories, by name.
-    pub(super) directories: BTreeMap<String, LocalDirectory>,
+    /// Where those are.
+    pub(super) contexts: Asked,
     /// Whether to build, or to tell something of the Dockerfile.
     pub(super) call: Call,
     /// How progress is shown.
@@ -60,17 +60,16 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
     let outputs = outputs(arguments, &environment, &names)?;
     let build_args = pairs::build_args(&arguments.build_args, &|name| std::env::var(name).ok()).map_err(malformed)?;
     let network = entitlements::network(&arguments.network)?;
-    let main = client::main_context(&arguments.context, arguments.file.as_deref())?;
-    let contexts = parse_all(&arguments.build_contexts, named::named_context)?;
-    let mut directories = client::named_directories(&local(&contexts))?;
-    directories.insert(client::MAIN.to_owned(), main.directory);
+    let named: Vec<String> = arguments.build_contexts.iter().filter(|text| !text.is_empty()).cloned().collect();
+    let keep = build_args.get(KEEP_GIT_DIRECTORY).is_some_and(|value| matches!(value.as_str(), "1" | "t" | "true"));
+    let contexts = Asked::parse(&arguments.context, arguments.file.as_deref(), &named, keep)?;
     let request = Request {
-        dockerfile: main.dockerfile,
+        dockerfile: DockerfileText { name: String::new(), text: String::new() },
         build_args,
         labels: pairs::labels(&arguments.labels).map_err(malformed)?,
         target: arguments.target.clone(),
         platforms: platforms(&arguments.platforms, environment.platform.as_deref())?,
-        named_contexts: contexts.into_iter().map(|(name, context)| (name, context.kind())).collect(),
+        named_contexts: BTreeMap::new(),
         no_cache: no_cache(arguments),
         pull: arguments.pull,
         network,
@@ -85,7 +84,7 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
         all_stages: arguments.all_stages,
         jobs: arguments.jobs,
     };
-    Ok(Resolved { request, directories, call, progress })
+    Ok(Resolved { request, contexts, call, progress })
 }
 
 /// Refuses what kiln would not do.
@@ -130,14 +129,6 @@ fn platforms(texts: &[String], default: Option<&str>) -> Result<Vec<Platform>, F
         text => text.parse().map_err(|error| unbuildable(format!("invalid platform {text:?}: {error}"))),
     };
     texts.into_iter().map(parse).collect()
-}
-
-fn local(contexts: &[(String, Named)]) -> Vec<(String, PathBuf)> {
-    let directories = contexts.iter().filter_map(|(name, context)| match context {
-        Named::Directory(path) => Some((name.clone(), path.clone())),
-        Named::Image(_) => None,
-    });
-    directories.collect()
 }
 
 fn no_cache(arguments: &BuildArguments) -> NoCache {

@@ -1,0 +1,45 @@
+//! Fetching contexts before a build: on the host's runtime, ended by the signals that end a build.
+
+use std::sync::Arc;
+
+use kiln_build::{Client, ContextFetcher, FetchedContext, RemoteContext, SourceError};
+use kiln_dockerfile::without_credentials;
+use tokio_util::sync::CancellationToken;
+
+use crate::display::Display;
+use crate::failure::{Failure, chain};
+use crate::host::Host;
+
+/// Fetches contexts.
+pub(crate) struct Fetch<'a> {
+    host: &'a Host,
+    fetcher: ContextFetcher,
+}
+
+impl<'a> Fetch<'a> {
+    /// Into the host's store, with a client's secrets.
+    pub(crate) fn new(
+        host: &'a Host,
+        client: Arc<dyn Client>,
+        display: &Display,
+        cancellation: &CancellationToken,
+    ) -> Self {
+        let (store, registry) = (host.store.clone(), host.registry.clone());
+        let fetcher = ContextFetcher::new(store, registry, client, display.sink.clone(), cancellation.clone());
+        Fetch { host, fetcher }
+    }
+
+    /// Fetches one.
+    pub(super) fn run(&self, context: RemoteContext) -> Result<FetchedContext, Failure> {
+        let name = match &context {
+            RemoteContext::Repository { url, .. } => without_credentials(&url.url).into_owned(),
+            RemoteContext::Web(url) => without_credentials(url).into_owned(),
+            RemoteContext::Archive(_) => "the context on the standard input".to_owned(),
+        };
+        let fetched = self.host.runtime.block_on(self.fetcher.fetch(context));
+        fetched.map_err(|error| match error {
+            SourceError::Cancelled => Failure::new("ERROR: the build was cancelled").with_code(130),
+            error => Failure::new(format!("ERROR: failed to build: {name}: {}", chain(&error))),
+        })
+    }
+}
