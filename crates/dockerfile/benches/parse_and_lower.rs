@@ -1,4 +1,5 @@
-//! How long it takes from text to graph, and that the time grows with the text and no faster.
+//! How long it takes from text to graph, and to check a text against all rules, and that the time grows with the
+//! text and no faster.
 //!
 //! `cargo bench -p kiln-dockerfile` measures the Dockerfile of 2,000 lines and 300 stages first, then texts of
 //! several sizes in each of several shapes; the throughput of a shape must not fall with its size.
@@ -6,6 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kiln_dockerfile::lint::{self, LintOptions, Report};
 use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions, ResolvedBase};
 use kiln_oci::{ContainerConfig, Digest, ImageConfig, Platform, Reference};
 
@@ -118,6 +120,33 @@ fn the_promise(criterion: &mut Criterion) {
     });
 }
 
+/// All rules, ours too.
+fn lint(text: &str, bases: &Bases) -> Report {
+    let plan = PlanOptions::new(Platform::new("linux", "amd64"));
+    lint::check(text, &LintOptions { hints: true, ..LintOptions::new(&plan, bases) })
+}
+
+/// The bases of all stages.
+fn all_bases(text: &str) -> Bases {
+    lint(text, &Bases::new()).missing.into_iter().map(|base| (base, resolved())).collect()
+}
+
+fn rules(criterion: &mut Criterion) {
+    for (name, shape) in SHAPES {
+        let mut group = criterion.benchmark_group(format!("rules: {name}"));
+        group.sample_size(10);
+        for lines in [2000, 8000] {
+            let text = shape(lines);
+            let bases = all_bases(&text);
+            group.throughput(Throughput::Elements(lines as u64));
+            group.bench_with_input(BenchmarkId::from_parameter(lines), &text, |bencher, text| {
+                bencher.iter(|| black_box(lint(black_box(text), &bases)));
+            });
+        }
+        group.finish();
+    }
+}
+
 /// The name of a shape, and its text with so many lines.
 type Shape = (&'static str, fn(usize) -> String);
 
@@ -150,5 +179,5 @@ fn growth(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, the_promise, growth);
+criterion_group!(benches, the_promise, growth, rules);
 criterion_main!(benches);

@@ -1,5 +1,7 @@
 //! Which stages and base images a build would look at, and what is wrong with them before any instruction is.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, LowerProblem};
 use crate::names::Origin;
 use crate::options::{Base, Bases};
@@ -89,8 +91,9 @@ fn origins(plan: &Plan, bases: &Bases, index: usize) -> Result<Vec<Named>, Error
 
 impl Resolved {
     fn look_up(&mut self, options: &LintOptions<'_>) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
         for Image { base, name, span } in &self.images {
-            if options.bases.contains_key(base) || self.missing.contains(base) {
+            if options.bases.contains_key(base) || !seen.insert(base) {
                 continue;
             }
             match options.unavailable.and_then(|unavailable| unavailable.get(base)) {

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
+use kiln_oci::ContainerConfig;
+
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ignore::IgnoreMatcher;
@@ -38,18 +40,22 @@ pub(super) struct Walk<'a> {
     pub(super) error: Option<&'a Error>,
 }
 
-/// A stage after its last instruction.
+/// What an instruction of a stage finds.
 #[derive(Clone, Default)]
-struct Finished {
+struct State {
     environment: Environment,
-    /// The stage that it is built on.
-    below: Option<usize>,
-    /// The ARGs that it declares.
-    declared: HashSet<String>,
-    /// Whether its variables are all known: a base image that was not looked at may have more.
+    /// Whether these are all variables: a base image that was not looked at may have more.
     known: bool,
     directory_set: bool,
     shell_set: bool,
+}
+
+/// The ARGs that a stage declares.
+#[derive(Clone, Default)]
+struct Declared {
+    names: HashSet<String>,
+    /// The stage that it is built on.
+    below: Option<usize>,
 }
 
 /// Instructions of which the last counts.
@@ -66,37 +72,32 @@ struct Stop;
 impl Walk<'_> {
     pub(super) fn run(&self, collector: &mut Collector<'_>) {
         let count = self.plan.dockerfile.stages.len();
-        let mut finished = vec![Finished::default(); count];
+        let mut finished = Finished::new(self.plan, self.wanted);
+        let mut declared = vec![Declared::default(); count];
         for index in (0..count).filter(|index| self.wanted[*index]) {
-            let state = self.begin(index, &finished);
-            let mut stage = StageWalk { walk: self, collector, state, once: Once::default(), finished: &finished };
-            let stopped = stage.instructions(index).is_err();
-            finished[index] = stage.state;
+            let state = self.begin(index, &mut finished);
+            if let Origin::Stage(base) = &self.plan.stages.planned[index].origin {
+                declared[index].below = Some(*base);
+            }
+            let once = Once::default();
+            let mut stage = StageWalk { walk: self, collector, index, state, once, declared: &mut declared };
+            let stopped = stage.instructions().is_err();
+            finished.insert(index, stage.state);
             if stopped {
                 return;
             }
         }
     }
 
-    fn begin(&self, index: usize, finished: &[Finished]) -> Finished {
+    fn begin(&self, index: usize, finished: &mut Finished) -> State {
         let planned = &self.plan.stages.planned[index];
         let mut state = match &planned.origin {
-            Origin::Stage(base) => Finished { below: Some(*base), declared: HashSet::new(), ..finished[*base].clone() },
+            Origin::Stage(base) => finished.take(*base),
             Origin::Image(name) => {
                 let base = Base { name: name.clone(), platform: planned.platform.to_string() };
-                self.bases.get(&base).map_or_else(Finished::default, |resolved| {
-                    let config = resolved.config.container();
-                    let mut environment = Environment::default();
-                    for entry in &config.env {
-                        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-                        environment.set(name, value);
-                    }
-                    Finished { environment, known: true, shell_set: !config.shell.is_empty(), ..Finished::default() }
-                })
+                self.bases.get(&base).map_or_else(State::default, |resolved| on_image(&resolved.config.container()))
             }
-            Origin::Scratch | Origin::Context(_) | Origin::Invalid { .. } => {
-                Finished { known: true, ..Finished::default() }
-            }
+            Origin::Scratch | Origin::Context(_) | Origin::Invalid { .. } => State { known: true, ..State::default() },
         };
         if state.environment.value("PATH").is_none() {
             state.environment.set("PATH", DEFAULT_PATH);
@@ -105,20 +106,60 @@ impl Walk<'_> {
     }
 }
 
+fn on_image(config: &ContainerConfig) -> State {
+    let mut environment = Environment::default();
+    for entry in &config.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        environment.set(name, value);
+    }
+    State { environment, known: true, directory_set: false, shell_set: !config.shell.is_empty() }
+}
+
+/// The states of stages after their last instruction. One is handed over, not copied, to the last stage on it.
+struct Finished {
+    states: Vec<State>,
+    /// How many more stages will take each.
+    takers: Vec<usize>,
+}
+
+impl Finished {
+    fn new(plan: &Plan, wanted: &[bool]) -> Finished {
+        let mut takers = vec![0; wanted.len()];
+        for (planned, wanted) in plan.stages.planned.iter().zip(wanted) {
+            if let (Origin::Stage(base), true) = (&planned.origin, wanted) {
+                takers[*base] += 1;
+            }
+        }
+        Finished { states: vec![State::default(); takers.len()], takers }
+    }
+
+    fn insert(&mut self, index: usize, state: State) {
+        if self.takers[index] > 0 {
+            self.states[index] = state;
+        }
+    }
+
+    fn take(&mut self, index: usize) -> State {
+        self.takers[index] = self.takers[index].saturating_sub(1);
+        if self.takers[index] == 0 { std::mem::take(&mut self.states[index]) } else { self.states[index].clone() }
+    }
+}
+
 struct StageWalk<'w, 'c, 't> {
     walk: &'w Walk<'w>,
     collector: &'c mut Collector<'t>,
-    state: Finished,
+    index: usize,
+    state: State,
     once: Once,
-    /// The stages before.
-    finished: &'w [Finished],
+    /// Of each stage up to this one.
+    declared: &'c mut [Declared],
 }
 
 impl StageWalk<'_, '_, '_> {
-    fn instructions(&mut self, index: usize) -> Result<(), Stop> {
+    fn instructions(&mut self) -> Result<(), Stop> {
         let plan = self.walk.plan;
-        let stage = &plan.dockerfile.stages[index];
-        let triggers = plan.stages.triggers(&plan.dockerfile, self.walk.bases, index).map_err(|_| Stop)?;
+        let stage = &plan.dockerfile.stages[self.index];
+        let triggers = plan.stages.triggers(&plan.dockerfile, self.walk.bases, self.index).map_err(|_| Stop)?;
         for located in triggers.iter().chain(&stage.instructions) {
             self.instruction(located)?;
         }
@@ -203,16 +244,8 @@ impl StageWalk<'_, '_, '_> {
 
     /// Whether an ARG of this stage or of those below has the name.
     fn is_declared(&self, name: &str) -> bool {
-        let mut state = &self.state;
-        loop {
-            if state.declared.contains(name) {
-                return true;
-            }
-            match state.below {
-                Some(below) => state = &self.finished[below],
-                None => return false,
-            }
-        }
+        let stages = std::iter::successors(Some(self.index), |index| self.declared[*index].below);
+        stages.into_iter().any(|index| self.declared[index].names.contains(name))
     }
 
     fn copy(&mut self, copy: &Copy, span: &Span, add: bool) -> Result<(), Stop> {
@@ -249,7 +282,7 @@ impl StageWalk<'_, '_, '_> {
             if let Some(value) = value.filter(|_| !internal) {
                 self.state.environment.set(&argument.name, &value);
             }
-            self.state.declared.insert(argument.name.clone());
+            self.declared[self.index].names.insert(argument.name.clone());
         }
         Ok(())
     }
