@@ -198,6 +198,36 @@ fn a_program_for_another_processor_says_what_helps() {
     assert!(failed.stderr.contains(">>> RUN echo hello"), "{failed}");
 }
 
+/// A program of 32-bit x86 that ends with this exit code: an ELF header, one segment, `exit(code)` by `int 0x80`.
+fn program_for_i386(code: u8) -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0".to_vec();
+    let (address, start, size) = (0x0804_8000_u32, 84_u32, 96_u32);
+    for word in [address + start, 52, 0, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for half in [52_u16, 32, 1, 0, 0, 0] {
+        bytes.extend(half.to_le_bytes());
+    }
+    for word in [1, 0, address, address, size, size, 5, 0x1000] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend([0xb8, 1, 0, 0, 0, 0xbb, code, 0, 0, 0, 0xcd, 0x80]);
+    bytes
+}
+
+#[test]
+fn programs_of_the_32_bit_predecessor_run() {
+    if std::env::consts::ARCH != "x86_64" {
+        return skip("32-bit programs", "the program is for x86");
+    }
+    let kiln = Kiln::new();
+    let context = context(&kiln, "FROM scratch\nCOPY --chmod=755 program /program\nCMD [\"/program\"]\n");
+    std::fs::write(context.join("program"), program_for_i386(42)).expect("program");
+    kiln.build(&context, &["--platform", "linux/386", "-t", "app"]);
+    let ended = kiln.run(&["run", "--rm", "app"]);
+    assert_eq!((ended.code(), ended.stderr.as_str()), (42, ""), "{ended}");
+}
+
 #[test]
 fn a_base_without_the_platform_names_those_that_it_has() {
     let kiln = Kiln::new();

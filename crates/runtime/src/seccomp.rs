@@ -1,4 +1,4 @@
-//! Docker's default seccomp profile as a classic BPF program for the native architecture.
+//! Docker's default seccomp profile as a classic BPF program for the native architecture and its 32-bit one.
 //!
 //! The verdict is a function of the system call number that is constant on ranges, so the
 //! program is a binary search over the ranges' bounds. A foreign architecture gets EPERM.
@@ -6,6 +6,8 @@
 mod table;
 
 use std::collections::BTreeMap;
+
+use table::Machine;
 
 use crate::capability;
 
@@ -42,8 +44,12 @@ const PERSONALITIES: &[u32] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
 
 #[cfg(target_arch = "x86_64")]
 const NATIVE_ARCHITECTURE: u32 = 0xC000_003E;
+#[cfg(target_arch = "x86_64")]
+const COMPATIBLE_ARCHITECTURE: u32 = 0x4000_0003;
 #[cfg(target_arch = "aarch64")]
 const NATIVE_ARCHITECTURE: u32 = 0xC000_00B7;
+#[cfg(target_arch = "aarch64")]
+const COMPATIBLE_ARCHITECTURE: u32 = 0x4000_0028;
 
 /// How ownership and identity calls are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,36 +62,40 @@ pub(crate) enum Identity {
 
 /// The program for a container that may have `capabilities` (its bounding set).
 pub(crate) fn docker(capabilities: u64, identity: Identity) -> Vec<libc::sock_filter> {
-    let mut verdicts = docker_verdicts(capabilities);
-    if identity == Identity::Faked {
-        verdicts.extend(faked());
-    }
-    program(&verdicts, REFUSED)
+    let verdicts = |machine| {
+        let mut verdicts = docker_verdicts(capabilities, machine);
+        if identity == Identity::Faked {
+            verdicts.extend(faked(machine));
+        }
+        verdicts
+    };
+    program(verdicts, REFUSED)
 }
 
 /// A program that only fakes ownership and identity calls, for unconfined containers.
 pub(crate) fn fake_identity() -> Vec<libc::sock_filter> {
-    program(&faked(), Verdict::Allow)
+    program(faked, Verdict::Allow)
 }
 
-fn faked() -> BTreeMap<u32, Verdict> {
-    numbers(table::IDENTITY).map(|number| (number, Verdict::Errno(0))).collect()
+fn faked(machine: Machine) -> BTreeMap<u32, Verdict> {
+    numbers(table::IDENTITY, machine).map(|number| (number, Verdict::Errno(0))).collect()
 }
 
-fn numbers(calls: &'static [table::Syscall]) -> impl Iterator<Item = u32> {
-    calls.iter().filter_map(table::Syscall::number)
+fn numbers(calls: &'static [table::Syscall], machine: Machine) -> impl Iterator<Item = u32> {
+    calls.iter().filter_map(move |call| call.number(machine))
 }
 
-fn docker_verdicts(capabilities: u64) -> BTreeMap<u32, Verdict> {
-    let mut verdicts: BTreeMap<u32, Verdict> = numbers(table::ALWAYS).map(|number| (number, Verdict::Allow)).collect();
+fn docker_verdicts(capabilities: u64, machine: Machine) -> BTreeMap<u32, Verdict> {
+    let always = numbers(table::ALWAYS, machine).chain(numbers(table::ALWAYS_32, machine));
+    let mut verdicts: BTreeMap<u32, Verdict> = always.map(|number| (number, Verdict::Allow)).collect();
     for call in table::BY_ARGUMENT {
-        if let (Some(number), Some(verdict)) = (call.number(), by_argument(call.name)) {
+        if let (Some(number), Some(verdict)) = (call.number(machine), by_argument(call.name)) {
             verdicts.insert(number, verdict);
         }
     }
     for (capability, calls) in table::WITH_CAPABILITY {
         if capabilities & capability::bit(*capability) != 0 {
-            verdicts.extend(numbers(calls).map(|number| (number, Verdict::Allow)));
+            verdicts.extend(numbers(calls, machine).map(|number| (number, Verdict::Allow)));
         }
     }
     verdicts
@@ -122,14 +132,21 @@ fn ranges(verdicts: &BTreeMap<u32, Verdict>, otherwise: Verdict) -> Vec<(u32, Ve
     ranges
 }
 
-fn program(verdicts: &BTreeMap<u32, Verdict>, otherwise: Verdict) -> Vec<libc::sock_filter> {
+fn program(verdicts: impl Fn(Machine) -> BTreeMap<u32, Verdict>, otherwise: Verdict) -> Vec<libc::sock_filter> {
+    let judge = |machine| {
+        let mut code = vec![load(NUMBER_OFFSET)];
+        code.extend(search(&ranges(&verdicts(machine), otherwise)));
+        code
+    };
+    let native = judge(Machine::Native);
     let mut code = vec![
         load(ARCHITECTURE_OFFSET),
         jump(libc::BPF_JEQ, NATIVE_ARCHITECTURE, 1, 0),
-        answer(errno_answer(libc::EPERM as u16)),
-        load(NUMBER_OFFSET),
+        statement(libc::BPF_JMP | libc::BPF_JA, native.len() as u32),
     ];
-    code.extend(search(&ranges(verdicts, otherwise)));
+    code.extend(native);
+    code.extend([jump(libc::BPF_JEQ, COMPATIBLE_ARCHITECTURE, 1, 0), answer(errno_answer(libc::EPERM as u16))]);
+    code.extend(judge(Machine::Compatible));
     code
 }
 
@@ -268,11 +285,13 @@ mod tests {
 
     #[test]
     fn every_number_gets_the_verdict_of_the_table() {
-        for identity in [Identity::Real, Identity::Faked] {
+        let machines = [(Machine::Native, NATIVE_ARCHITECTURE), (Machine::Compatible, COMPATIBLE_ARCHITECTURE)];
+        let cases = machines.iter().flat_map(|machine| [(machine, Identity::Real), (machine, Identity::Faked)]);
+        for (&(machine, architecture), identity) in cases {
             let code = docker(default_set(), identity);
-            let mut verdicts = docker_verdicts(default_set());
+            let mut verdicts = docker_verdicts(default_set(), machine);
             if identity == Identity::Faked {
-                verdicts.extend(faked());
+                verdicts.extend(faked(machine));
             }
             for number in (0..600).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
                 let expected = match verdicts.get(&number) {
@@ -282,7 +301,7 @@ mod tests {
                     Some(_) => ALLOW,
                     None => EPERM,
                 };
-                assert_eq!(run(&code, NATIVE_ARCHITECTURE, number, 0), expected, "{number}");
+                assert_eq!(run(&code, architecture, number, 0), expected, "{machine:?} {number}");
             }
         }
     }
@@ -350,7 +369,8 @@ mod tests {
     #[test]
     fn a_foreign_architecture_is_refused() {
         let code = docker(default_set(), Identity::Real);
-        assert_eq!(run(&code, 0x4000_0003, 3, 0), EPERM);
+        let s390x = 0x8000_0016;
+        assert_eq!(run(&code, s390x, 3, 0), EPERM);
     }
 
     #[test]
