@@ -19,6 +19,8 @@ pub mod kills;
 pub mod kiln;
 #[path = "support/registry.rs"]
 pub mod registry;
+#[path = "support/repository.rs"]
+pub mod repository;
 #[path = "support/running.rs"]
 pub mod running;
 #[path = "support/source.rs"]
@@ -29,6 +31,8 @@ pub mod steps;
 pub mod tarball;
 #[path = "support/user.rs"]
 pub mod user;
+#[path = "support/web.rs"]
+pub mod web;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

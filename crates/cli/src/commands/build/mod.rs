@@ -81,7 +81,8 @@ fn take(request: &mut Request, given: Given) -> Offered {
 fn fetched(host: &Host, contexts: Asked, client: LocalClient, progress: Progress) -> Result<Given, Failure> {
     let display = Display::new(progress);
     let cancellation = CancellationToken::new();
-    let interrupted = host.runtime.block_on(async { cancel_on_signals(cancellation.clone()) });
+    let _inside = host.runtime.enter();
+    let interrupted = cancel_on_signals(cancellation.clone());
     let given = contexts.read(Some(&Fetch::new(host, Arc::new(client), &display, &cancellation)));
     interrupted.abort();
     display.finish();
