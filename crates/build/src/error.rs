@@ -8,6 +8,7 @@ use crate::client::SecretError;
 use crate::context::ContextError;
 use crate::diagnosis::Diagnosis;
 use crate::file::{FileError, Guess};
+use crate::tree::TreeError;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +162,9 @@ impl From<FileError> for StepProblem {
             FileError::NotFound { ref path, ref guess } | FileError::NoSuchDirectory { ref path, ref guess } => {
                 let (path, guess) = (path.clone(), guess.clone());
                 StepProblem::MissingSource { message: error.to_string(), path, guess }
+            }
+            FileError::Store(ref store) | FileError::Tree(TreeError::Store(ref store)) => {
+                StepProblem::from(&**store as &(dyn std::error::Error + 'static))
             }
             other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
         }

@@ -3,6 +3,8 @@
 
 mod program;
 
+use std::path::Path;
+
 use kiln_graph::ExecOp;
 use kiln_store::Union;
 
@@ -12,6 +14,8 @@ use program::Program;
 const KEPT: usize = 4096;
 /// The most lines of it.
 const LINES: usize = 10;
+/// A disk with less than this is full, in bytes.
+const FULL: u64 = 64 << 10;
 
 /// What is known of a failed process beyond its exit code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub(crate) struct Step<'a> {
     pub(crate) rootfs: &'a Union,
     /// For which machines that is.
     pub(crate) architecture: &'a str,
+    /// Where the store is, whose disk took what the process wrote.
+    pub(crate) store: &'a Path,
 }
 
 /// The end of a process's output.
@@ -142,6 +148,7 @@ pub(crate) fn of_exit(step: &Step<'_>, code: i32, out_of_memory: bool, tail: &Ta
         _ if output.iter().any(|line| line.contains("No space left on device")) => Some(Cause::DiskFull),
         137 => Some(Cause::Killed),
         126 | 127 => of_shell(step, &output),
+        _ if is_full(step.store) => Some(Cause::DiskFull),
         _ => None,
     };
     Diagnosis { output, cause }
@@ -159,6 +166,11 @@ pub(crate) fn of_start(step: &Step<'_>) -> Diagnosis {
         None => Some(not_found(program, step.rootfs)),
     });
     Diagnosis { output: Vec::new(), cause }
+}
+
+/// Whether a disk has no room, now that what the process wrote is still there.
+fn is_full(directory: &Path) -> bool {
+    rustix::fs::statvfs(directory).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL)
 }
 
 /// What a shell's last complaint is about.

@@ -93,7 +93,8 @@ impl Steps {
             tail.add(bytes);
             output.write(stream, bytes);
         });
-        let step = diagnosis::Step { op, rootfs: base, architecture: &self.vertex(id).platform.architecture };
+        let architecture = &self.vertex(id).platform.architecture;
+        let step = diagnosis::Step { op, rootfs: base, architecture, store: self.store.root() };
         match finished {
             Ok(finished) => {
                 finished.notes.iter().for_each(|note| self.note(&note.0));
@@ -278,12 +279,12 @@ fn exit_problem(
 fn start_problem(step: &diagnosis::Step<'_>, platform: &Platform, error: kiln_sandbox::Error) -> StepProblem {
     match error {
         kiln_sandbox::Error::Start(start) => {
+            let diagnosis = Box::new(diagnosis::of_start(step));
             let mut note = crate::error::chain(&start);
-            if let Some(reason) = emulation::explain(platform, &start) {
+            if let (None, Some(reason)) = (&diagnosis.cause, emulation::explain(platform, &start)) {
                 note.push_str(&format!("\nhint: {reason}"));
             }
             let note = Some(note);
-            let diagnosis = Box::new(diagnosis::of_start(step));
             StepProblem::Exit { command: step.op.args.join(" "), code: i32::from(start.exit_code()), note, diagnosis }
         }
         other => StepProblem::from(other),

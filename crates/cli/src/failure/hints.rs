@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use kiln_build::{Cause, Entitlement, Guess, Installer, StepError, StepProblem};
-use kiln_dockerfile::{Dockerfile, suggestion};
+use kiln_dockerfile::{Dockerfile, InstructionProblem, LowerProblem, Problem, suggestion};
 use rustix::io::Errno;
 
 use crate::size;
 
-/// A disk with less than this is called full, in bytes: something that needed more may have been removed since.
-const FULL: u64 = 64 << 20;
+/// A disk with less than this is still full, in bytes.
+const FULL: u64 = 1 << 20;
 
 /// For a step that failed.
 pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
@@ -38,12 +38,31 @@ pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
 /// For something that the kernel refused while the store was used.
 pub(super) fn of_system(code: i32, store: &Path) -> Option<String> {
     match Errno::from_raw_os_error(code) {
-        Errno::NOSPC | Errno::DQUOT => full_disk(store),
-        Errno::ROFS => {
-            Some(format!("{} is on a disk that is mounted read-only; KILN_ROOT names another place", store.display()))
-        }
+        Errno::NOSPC | Errno::DQUOT => disk_state(store),
         Errno::MFILE | Errno::NFILE => Some("too many files are open: raise the limit with ulimit -n".into()),
         Errno::NOMEM => Some("the machine's memory ran out; --jobs 1 runs one step at a time".into()),
+        _ => None,
+    }
+}
+
+/// For a Dockerfile that is wrong.
+pub(super) fn of_dockerfile(error: &kiln_dockerfile::Error, text: &str) -> Option<String> {
+    if text.contains('\0') {
+        return Some("this is no UTF-8 text, perhaps UTF-16: save it as UTF-8".into());
+    }
+    match &error.problem {
+        Problem::Instruction(InstructionProblem::NoStage) => {
+            Some("the first instruction is FROM, with the image to start from, or scratch".into())
+        }
+        Problem::Lower(LowerProblem::UnknownTarget(_)) => {
+            let dockerfile = Dockerfile::parse(text).ok()?;
+            let stages: Vec<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+            Some(if stages.is_empty() {
+                "no stage has a name".into()
+            } else {
+                format!("the stages are {}", stages.join(", "))
+            })
+        }
         _ => None,
     }
 }
@@ -59,17 +78,16 @@ pub(super) fn of_base(name: &str, text: &str) -> Option<String> {
     suggestion(name, stages).map(|stage| format!("did you mean the stage {stage}?"))
 }
 
-/// A store on a disk without space or inodes.
-fn full_disk(store: &Path) -> Option<String> {
+/// How full the disk of the store is.
+fn disk_state(store: &Path) -> Option<String> {
     let disk = rustix::fs::statvfs(store).ok()?;
     let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
     let store = store.display();
-    let remedy = "`kiln system prune` removes what no image needs; KILN_ROOT names another place";
     if disk.f_files > 0 && disk.f_favail == 0 {
-        return Some(format!("the disk of {store} has no inodes left: {remedy}"));
+        return Some(format!("the disk of {store} has no inodes left"));
     }
-    let state = if free < FULL { "is full" } else { "was full" };
-    Some(format!("the disk of {store} {state} ({} free of {}): {remedy}", size::words(free), size::words(all)))
+    let state = if free < FULL { "is full" } else { "was full, until what failed was removed" };
+    Some(format!("the disk of {store} {state}: {} free of {}", size::words(free), size::words(all)))
 }
 
 fn of_entitlement(entitlement: Entitlement) -> String {
@@ -134,7 +152,10 @@ fn of_cause(cause: &Cause, store: &Path) -> Vec<String> {
         Cause::Killed => {
             one("signal 9 ended it: if the machine's memory ran out, the kernel's log says so (dmesg)".into())
         }
-        Cause::DiskFull => full_disk(store).into_iter().collect(),
+        Cause::DiskFull => {
+            let remedy = "`kiln system prune` removes what no image needs; KILN_ROOT names another place".to_owned();
+            disk_state(store).into_iter().chain([remedy]).collect()
+        }
         Cause::CommandNotFound { name, installer } => one(match installer {
             Some(installer) => format!("{name} is not in the image; install its package: {}", install(*installer)),
             None => {

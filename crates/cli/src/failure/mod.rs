@@ -31,10 +31,11 @@ impl Failure {
         self
     }
 
-    /// Prints the message and gives the exit code.
+    /// Prints the message and gives the exit code. What a Dockerfile or a process says cannot move the cursor.
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("{}", self.message);
+            let moves = |c: char| c.is_control() && c != '\n' && c != '\t';
+            eprintln!("{}", self.message.replace(moves, "·"));
         }
         ExitCode::from(self.code)
     }
@@ -95,13 +96,17 @@ fn message(
     Failure::new(parts.join("\n"))
 }
 
-/// All that is wrong with a Dockerfile, each with its place.
+/// All that is wrong with a Dockerfile, each with its place, and what can be done about the first.
 pub(crate) fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text: &str) -> Failure {
+    let lines = text.lines().count();
     let rendered = errors.iter().map(|error| match &error.span {
-        Some(span) => format!("{}\nERROR: failed to build: {error}", excerpt(name, text, span)),
-        None => format!("ERROR: failed to build: {name}: {error}"),
+        Some(span) if (1..=lines).contains(&(span.first_line as usize)) => {
+            format!("{}\nERROR: failed to build: {error}", excerpt(name, text, span))
+        }
+        _ => format!("ERROR: failed to build: {name}: {error}"),
     });
-    Failure::new(rendered.collect::<Vec<_>>().join("\n\n"))
+    let hint = errors.first().and_then(|error| hints::of_dockerfile(error, text));
+    message(None, rendered.collect::<Vec<_>>().join("\n\n"), hint)
 }
 
 /// The end of what a process wrote.

@@ -7,9 +7,7 @@ use kiln_graph::SourceSpan;
 /// The lines of a step, and the word that its problem is about.
 pub(super) fn of_step(text: &str, lines: &SourceSpan, problem: &StepProblem) -> Span {
     let fits: Box<dyn Fn(&str) -> bool> = match problem {
-        StepProblem::MissingSource { path, .. } => {
-            Box::new(|word| same_path(word, path) || mounted(word).is_some_and(|source| same_path(source, path)))
-        }
+        StepProblem::MissingSource { path, .. } => Box::new(|word| means(word, path)),
         StepProblem::MissingSecret(id) => Box::new(|word| is_mount(word, "secret") && word.contains(id.as_str())),
         StepProblem::MissingSshAgent(_) => Box::new(|word| is_mount(word, "ssh")),
         StepProblem::NotAllowed(Entitlement::HostNetwork) => Box::new(|word| word == "--network=host"),
@@ -33,13 +31,22 @@ pub(super) fn of_base(text: &str, lines: Option<&SourceSpan>, base: &str) -> Opt
     let lines = match lines {
         Some(lines) => lines,
         None => {
-            let line = text.lines().position(|line| words(line).any(|(_, word)| fits(word)))?;
+            let line = text.lines().position(|line| words(line).any(|(_, word)| fits(word)));
+            let line = line.or_else(|| only_line_with_variables(text))?;
             let line = u32::try_from(line).ok()? + 1;
             whole = SourceSpan { first_line: line, last_line: line };
             &whole
         }
     };
     Some(with_focus(text, lines, fits))
+}
+
+/// The FROM whose image is known only with its variables, where there is one such FROM.
+fn only_line_with_variables(text: &str) -> Option<usize> {
+    let is_from = |line: &str| line.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
+    let mut places = text.lines().enumerate().filter(|(_, line)| is_from(line) && line.contains('$'));
+    let (place, _) = places.next()?;
+    places.next().is_none().then_some(place)
 }
 
 fn with_focus(text: &str, lines: &SourceSpan, fits: impl Fn(&str) -> bool) -> Span {
@@ -61,6 +68,13 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
         let start = part.as_ptr() as usize - line.as_ptr() as usize;
         (!part.is_empty()).then_some((start, part))
     })
+}
+
+/// Whether a word names a source, by its path or by the directory that a pattern is about.
+fn means(word: &str, path: &str) -> bool {
+    let pattern = word.contains(['*', '?']).then(|| word.split(['*', '?']).next().unwrap_or_default());
+    let directory = pattern.and_then(|fixed| fixed.rsplit_once('/')).map(|(directory, _)| directory);
+    [Some(word), mounted(word), directory].into_iter().flatten().any(|named| same_path(named, path))
 }
 
 /// Whether a word of a copy means this path of its source.
