@@ -40,7 +40,8 @@ pub(crate) fn joined(lowered: &[Lowered]) -> Result<(Definition, Vec<Option<Vert
 
 #[cfg(test)]
 mod tests {
-    use kiln_dockerfile::{Bases, Dockerfile, Plan, PlanOptions};
+    use kiln_dockerfile::{Bases, Dockerfile, Plan, PlanOptions, ResolvedBase};
+    use kiln_oci::{Digest, ImageConfig};
 
     use super::*;
 
@@ -49,7 +50,13 @@ mod tests {
         options.build_platform = "linux/amd64".parse().unwrap();
         options.multi_platform = true;
         let plan = Plan::new(Dockerfile::parse_all(text).unwrap(), options).unwrap();
-        plan.lower(&Bases::new()).unwrap()
+        let missing = plan.missing_bases(&Bases::new()).unwrap();
+        let bases = missing.into_iter().map(|base| {
+            let mut config = ImageConfig { os: "linux".into(), ..ImageConfig::default() };
+            config.rootfs.diff_ids = vec![Digest::of(base.platform.as_bytes())];
+            (base, ResolvedBase { reference: "tools".parse().unwrap(), manifest: None, config })
+        });
+        plan.lower(&bases.collect()).unwrap()
     }
 
     fn names(definition: &Definition) -> Vec<&str> {
@@ -68,14 +75,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_knows_the_target_says_so() {
+        let text = "FROM --platform=$BUILDPLATFORM tools\nARG TARGETARCH\nRUN [\"/make\"]\n";
+        let name = |platform: &str| {
+            let lowered = lowered(text, platform);
+            lowered.definition.vertex(lowered.target.unwrap()).meta.name.clone()
+        };
+        assert_eq!(name("linux/amd64"), "[linux/amd64 2/2] RUN [\"/make\"]");
+        assert_eq!(name("linux/arm64"), "[linux/amd64->arm64 2/2] RUN [\"/make\"]");
+        assert_eq!(name("linux/arm/v6"), "[linux/amd64->arm/v7 2/2] RUN [\"/make\"]");
+    }
+
+    #[test]
     fn a_stage_of_the_build_platform_is_there_once() {
-        let text = "FROM --platform=$BUILDPLATFORM scratch AS tools\nRUN [\"/make\"]\n\
+        let text = "FROM --platform=$BUILDPLATFORM tools AS tools\nRUN [\"/make\"]\n\
                     FROM scratch\nCOPY --from=tools /made /made\nRUN [\"/made\"]\n";
         let platforms = ["linux/amd64", "linux/arm64"].map(|platform| lowered(text, platform));
         let (definition, targets) = joined(&platforms).unwrap();
-        let shared = "[linux/amd64 tools 1/1] RUN [\"/make\"]";
+        let shared = "[linux/amd64 tools 2/2] RUN [\"/make\"]";
         assert_eq!(names(&definition).iter().filter(|name| **name == shared).count(), 1, "{:?}", names(&definition));
-        assert_eq!(names(&definition).len(), 5, "{:?}", names(&definition));
+        assert_eq!(names(&definition).len(), 6, "{:?}", names(&definition));
         let [Some(amd64), Some(arm64)] = targets[..] else { panic!("{targets:?}") };
         assert_eq!(definition.vertex(amd64).meta.name, "[linux/amd64 stage-1 2/2] RUN [\"/made\"]");
         assert_eq!(definition.vertex(arm64).meta.name, "[linux/arm64 stage-1 2/2] RUN [\"/made\"]");

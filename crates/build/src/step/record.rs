@@ -131,10 +131,10 @@ impl Steps {
         first.unwrap_or_default()
     }
 
-    /// Groups the runs of one step over time: the Dockerfile, the stage, the kind of operation.
+    /// Groups the runs of one step over time: the Dockerfile, the stage, the platform, the kind of operation.
     pub(super) fn lineage_of(&self, id: VertexId) -> String {
         let vertex = self.vertex(id);
         let kind = vertex.meta.instruction.split_whitespace().next().unwrap_or("step").to_ascii_uppercase();
-        format!("{}\n{}\n{kind}", self.lineage, vertex.meta.stage)
+        format!("{}\n{}\n{}\n{kind}", self.lineage, vertex.meta.stage, vertex.platform)
     }
 }

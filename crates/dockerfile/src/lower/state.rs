@@ -9,6 +9,7 @@ use kiln_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform};
 use crate::environment::Environment;
 use crate::options::PlanOptions;
 use crate::path;
+use crate::shell::Variables as _;
 
 use super::history;
 use super::image_env::ImageEnv;
@@ -175,13 +176,45 @@ impl State {
         self.history.push(history::entry(text, false));
     }
 
+    /// `->arm64`, where the stage was told of another target than what it runs on.
+    fn crossing(&self) -> String {
+        let Some(target) = self.told_target() else { return String::new() };
+        let text = target.to_string();
+        let own = &self.platform;
+        match text.split_once('/') {
+            Some((_, shorter)) if target.os == own.os => match target.architecture == own.architecture {
+                true => String::new(),
+                false => format!("->{shorter}"),
+            },
+            _ => format!("->{text}"),
+        }
+    }
+
+    /// The target as far as the stage was told; what it was not told is what it runs on.
+    fn told_target(&self) -> Option<Platform> {
+        let told = |name: &str| self.environment.value(name).filter(|value| !value.is_empty());
+        if let Some(platform) = told("TARGETPLATFORM").and_then(|text| text.parse().ok()) {
+            return Some(platform);
+        }
+        let (os, architecture, variant) = (told("TARGETOS"), told("TARGETARCH"), told("TARGETVARIANT"));
+        if os.is_none() && architecture.is_none() && variant.is_none() {
+            return None;
+        }
+        let (os, architecture) = (os.unwrap_or(&self.platform.os), architecture.unwrap_or(&self.platform.architecture));
+        let words = [Some(os), Some(architecture), variant];
+        words.into_iter().flatten().collect::<Vec<_>>().join("/").parse().ok()
+    }
+
     /// `[stage 2/5] `, counting one further.
     pub(super) fn prefix(&mut self, options: &PlanOptions) -> String {
         if self.steps == 0 {
             return String::new();
         }
         self.step += 1;
-        let platform = if options.multi_platform { format!("{} ", self.platform) } else { String::new() };
+        let platform = match options.multi_platform {
+            true => format!("{}{} ", self.platform, self.crossing()),
+            false => String::new(),
+        };
         let label = if self.label.is_empty() { String::new() } else { format!("{} ", self.label) };
         let width = self.steps.to_string().len();
         format!("[{platform}{label}{:>width$}/{}] ", self.step, self.steps)
