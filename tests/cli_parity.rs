@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use kiln_tests::docker_registry::DockerRegistry;
 use kiln_tests::kiln::{Kiln, answer};
-use kiln_tests::registry::Registry;
 use kiln_tests::{exceptions, is_root_for, say, testdata};
 use serde_json::Value;
 
 /// Commands of docker that kiln has; `start` only with `-a`, `run` only in the foreground.
 const COMMANDS: &[&str] = &[
-    "build", "history", "image", "images", "info", "inspect", "load", "ps", "pull", "rm", "rmi", "run", "save",
-    "start", "system", "tag", "version",
+    "build", "buildx", "history", "image", "images", "info", "inspect", "load", "ps", "pull", "push", "rm", "rmi",
+    "run", "save", "start", "system", "tag", "version",
 ];
 const SCENARIOS: &[&str] =
     &["build-buildkit", "images", "lifecycle", "ps-inspect", "pull-push", "run-basics", "save-load"];
@@ -23,11 +23,11 @@ fn answers_are_those_of_docker() {
         return;
     }
     let kiln = Kiln::on_fresh_disk();
-    let registry = Registry::serve(&["busybox", "debian"]);
+    let registry = DockerRegistry::with(&["busybox", "debian"]);
     let result = kiln.scratch("result").join("verdicts.json");
     let mut command = Command::new("python3");
     command.arg("-B").arg(testdata("cli/clicheck.py")).args(["compare", "-v", "--docker"]).arg(kiln.program());
-    command.args(["--registry", &registry.address(), "--json"]).arg(&result).args(SCENARIOS);
+    command.args(["--registry", registry.address(), "--json"]).arg(&result).args(SCENARIOS);
     let environment = kiln.environment().into_iter().filter(|(name, _)| name.starts_with("KILN"));
     let answer = answer(command.envs(environment).stdin(Stdio::null()));
     println!("{answer}");

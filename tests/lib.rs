@@ -3,6 +3,8 @@
 
 #[path = "support/disk.rs"]
 pub mod disk;
+#[path = "support/docker_registry.rs"]
+pub mod docker_registry;
 #[path = "support/emulation.rs"]
 pub mod emulation;
 #[path = "support/examples.rs"]

@@ -99,29 +99,28 @@ impl Builder {
         let dockerfile = Dockerfile::parse_all(text).map_err(BuildError::Dockerfile)?;
         let platforms = platforms::distinct(&request.platforms);
         output::check(&request.outputs, platforms.len())?;
-        let mut lowered = Vec::new();
+        let (mut lowered, mut others) = (Vec::new(), Vec::new());
         for platform in &platforms {
-            let options = plan_options(request, platform, platforms.len() > 1);
-            lowered.push(self.lowered(request, &dockerfile, options, &progress).await?);
+            let plan = Plan::new(dockerfile.clone(), plan_options(request, platform, platforms.len() > 1))?;
+            let (wanted, bases) = self.lowered(request, &plan, &progress).await?;
+            lowered.push(wanted);
+            for other in if request.all_stages { plan.unneeded(&bases)? } else { Vec::new() } {
+                others.push(self.lowered(request, &other, &progress).await?.0);
+            }
         }
+        lowered.append(&mut others);
         let solved = self.solve(request, lowered, platforms, &client, &progress, &cancellation).await?;
         self.export(request, solved, &progress).await
     }
 
-    async fn lowered(
-        &self,
-        request: &Request,
-        dockerfile: &Dockerfile,
-        options: PlanOptions,
-        progress: &Sink,
-    ) -> Result<Lowered, BuildError> {
-        let plan = Plan::new(dockerfile.clone(), options)?;
+    /// The graph of a plan, and the base images that it took.
+    async fn lowered(&self, request: &Request, plan: &Plan, progress: &Sink) -> Result<(Lowered, Bases), BuildError> {
         let resolver = self.resolver(request, progress);
         let mut bases = Bases::new();
         loop {
             let missing = plan.missing_bases(&bases)?;
             if missing.is_empty() {
-                return Ok(plan.lower(&bases)?);
+                return Ok((plan.lower(&bases)?, bases));
             }
             resolver.resolve_all(missing, &mut bases).await?;
         }
@@ -138,6 +137,7 @@ impl Builder {
         }
     }
 
+    /// Runs all that `lowered` is, and tells what the first of them, one a platform, became.
     async fn solve(
         &self,
         request: &Request,

@@ -62,7 +62,7 @@ impl Request {
 }
 
 /// The text of a Dockerfile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DockerfileText {
     /// What it is called in messages, such as `Dockerfile`.
     pub name: String,

@@ -54,6 +54,25 @@ impl Plan {
         Ok(needs.bases.into_iter().filter(|base| !known.contains_key(base)).collect())
     }
 
+    /// Plans for the stages that the target does not need: one for each that no other of them needs.
+    ///
+    /// # Errors
+    /// As [`Plan::missing_bases`].
+    pub fn unneeded(&self, known: &Bases) -> Result<Vec<Plan>, Error> {
+        let mut covered = self.stages.needs(&self.dockerfile, known)?.stages;
+        let mut plans = Vec::new();
+        // What a stage needs stands before it.
+        for target in (0..covered.len()).rev() {
+            if covered.get(target) == Some(&false) {
+                let plan = Plan { stages: Stages { target, ..self.stages.clone() }, ..self.clone() };
+                let needs = plan.stages.needs(&plan.dockerfile, known)?.stages;
+                covered.iter_mut().zip(needs).for_each(|(covered, needed)| *covered |= needed);
+                plans.push(plan);
+            }
+        }
+        Ok(plans)
+    }
+
     /// The stage that was perhaps meant by a base image's name, for when there is no such image.
     pub fn similar_stage(&self, base: &BaseName) -> Option<String> {
         match base {

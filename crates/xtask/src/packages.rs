@@ -10,6 +10,7 @@ pub(crate) const FIXTURES: &[&str] = &["mmdebstrap", "busybox-static", "tar"];
 pub(crate) const TESTS: &[&str] = &[
     "attr",
     "bzip2",
+    "docker-registry",
     "e2fsprogs",
     "git",
     "libcap2-bin",

@@ -87,9 +87,13 @@ fn pack_all(
     let one = |(position, layer): (usize, &Layer)| -> Result<PackedLayer, ExportError> {
         if let Some(diff_id) = layer.diff_id()?
             && let Some(descriptor) = known.get(&diff_id)
-            && (!options.force_format || oci_layer(descriptor.clone()).media_type == options.format.media_type())
         {
-            return Ok(PackedLayer { diff_id, descriptor: descriptor.clone() });
+            let packed = PackedLayer { diff_id, descriptor: descriptor.clone() };
+            let is_wanted = oci_layer(descriptor.clone()).media_type == options.format.media_type();
+            if is_wanted || !options.force_format {
+                return Ok(packed);
+            }
+            return Ok(pack::compressed_anew(store, layer, packed, options.format)?);
         }
         let lower = Union::new(layers.get(..position).unwrap_or_default().to_vec())?;
         Ok(pack::blob(store, layer, &lower, options.format, options.newest)?)

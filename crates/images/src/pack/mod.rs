@@ -14,7 +14,7 @@ use kiln_store::{Layer, LayerId, Store, Timestamp, Union};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::compression::{CompressedWriter, Format};
+use crate::compression::{CompressedWriter, Format, decompress};
 use crate::tar::TarWriter;
 
 pub(crate) use entries::{copy_content, tar_entry};
@@ -124,6 +124,30 @@ pub fn blob(
     }
     let descriptor = Descriptor::new(format.media_type(), blob.digest, blob.size);
     let packed = PackedLayer { diff_id, descriptor };
+    remembered::insert(store, &key, layer, &packed)?;
+    Ok(packed)
+}
+
+/// The bytes of a layer that is a blob, in another compression: a blob of the store. An earlier result that is still
+/// there is taken instead.
+pub fn compressed_anew(
+    store: &Store,
+    layer: &Layer,
+    packed: PackedLayer,
+    format: Format,
+) -> Result<PackedLayer, PackError> {
+    let key = remembered::key(layer, format, None);
+    if let Some(packed) = remembered::find(store, &key)? {
+        return Ok(packed);
+    }
+    let name = packed.descriptor.digest.to_string();
+    let failed = |source| PackError::Read { path: name.clone(), source };
+    let mut plain = decompress(store.blobs().open(&packed.descriptor.digest)?).map_err(failed)?;
+    let mut compressed = CompressedWriter::new(store.blobs().create()?, format);
+    io::copy(&mut plain, &mut compressed).map_err(failed)?;
+    let blob = compressed.finish().map_err(PackError::Write)?.commit(None, None)?;
+    let descriptor = Descriptor::new(format.media_type(), blob.digest, blob.size);
+    let packed = PackedLayer { diff_id: packed.diff_id, descriptor };
     remembered::insert(store, &key, layer, &packed)?;
     Ok(packed)
 }

@@ -26,6 +26,8 @@ use flags::{Call, Resolved};
 
 /// Builds, or tells of the Dockerfile what was asked for.
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
+    let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
+    let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
     let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments)?;
     let is_told = matches!(call, Call::Outline(_) | Call::Targets(_));
     // What is told of a Dockerfile in a directory needs no store.
@@ -33,8 +35,6 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
         take(&mut request, contexts.read(None)?);
         return tell(call, &request);
     }
-    let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
-    let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
     let client = || LocalClient::default().with_secrets(secrets.clone()).with_ssh_agents(ssh_agents.clone());
     report::forget_id(arguments)?;
     let host = caller.host()?;

@@ -32,6 +32,7 @@ pub(super) fn allowed(texts: &[String], network: NetworkMode) -> Result<Allowed,
 
 fn refusal(text: &str, kind: &str) -> String {
     match kind {
+        "device" => format!("entitlement {text} is not supported yet: no step is given a device (RUN --device)"),
         "fs" | "fs.read" | "fs.write" | "image" | "image.push" | "image.load" | "ssh" => format!(
             "entitlement {text} is for bake, whose files name what is read and written; build does what its own command \
              line says"
@@ -62,6 +63,7 @@ mod tests {
         let both = allow(&["network.host", "security.insecure"], NetworkMode::None).unwrap();
         assert!(both.host_network && both.insecure);
         assert!(allow(&["nonsense"], NetworkMode::None).unwrap_err().message.contains("invalid entitlement: nonsense"));
+        assert!(allow(&["device"], NetworkMode::None).unwrap_err().message.contains("RUN --device"));
         assert!(allow(&["fs=/tmp"], NetworkMode::None).unwrap_err().message.contains("is for bake"));
     }
 }

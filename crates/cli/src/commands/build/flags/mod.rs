@@ -22,6 +22,7 @@ use kiln_build::{Annotation, DockerfileText, Request};
 use kiln_dockerfile::NoCache;
 use kiln_oci::{Platform, Reference};
 
+use crate::arguments;
 use crate::contexts::Asked;
 use crate::display::Progress;
 use crate::failure::Failure;
@@ -43,28 +44,30 @@ pub(super) struct Resolved {
     pub(super) progress: Progress,
 }
 
-/// What the flags mean; nothing is looked up that the command line does not name.
+/// What the flags mean; nothing is looked up that the command line does not name, and contexts come last.
 pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
     let environment = Environment::read(&|name| std::env::var(name).ok()).map_err(malformed)?;
     refuse(arguments, &environment)?;
-    let call = call::call(arguments.check, arguments.call.as_deref(), arguments.print.as_deref()).map_err(malformed)?;
-    if call != Call::Build && (arguments.metadata_file.is_some() || arguments.iidfile.is_some()) {
-        let reason = "--call builds nothing that --metadata-file or --iidfile could tell of; it prints its result";
-        return Err(malformed(reason.into()));
-    }
+    let call = call(arguments)?;
     let progress = progress::resolve(&arguments.progress, arguments.quiet, environment.progress.as_deref());
     let progress = progress.map_err(malformed)?;
+    let request = request(arguments, &environment)?;
+    let named: Vec<String> = arguments.build_contexts.iter().filter(|text| !text.is_empty()).cloned().collect();
+    let keep = request.build_args.get(KEEP_GIT_DIRECTORY).and_then(|value| arguments::truth(value)) == Some(true);
+    let contexts = Asked::parse(&arguments.context, arguments.file.as_deref(), &named, keep)?;
+    Ok(Resolved { request, contexts, call, progress })
+}
+
+/// The build without its contexts.
+fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Request, Failure> {
     let names = parse_all(&arguments.tags, |text| {
         text.parse::<Reference>().map_err(|error| unbuildable(format!("invalid tag {text:?}: {error}")))
     })?;
-    let outputs = outputs(arguments, &environment, &names)?;
+    let outputs = outputs(arguments, environment, &names)?;
     let build_args = pairs::build_args(&arguments.build_args, &|name| std::env::var(name).ok()).map_err(malformed)?;
     let network = entitlements::network(&arguments.network)?;
-    let named: Vec<String> = arguments.build_contexts.iter().filter(|text| !text.is_empty()).cloned().collect();
-    let keep = build_args.get(KEEP_GIT_DIRECTORY).is_some_and(|value| matches!(value.as_str(), "1" | "t" | "true"));
-    let contexts = Asked::parse(&arguments.context, arguments.file.as_deref(), &named, keep)?;
-    let request = Request {
-        dockerfile: DockerfileText { name: String::new(), text: String::new() },
+    Ok(Request {
+        dockerfile: DockerfileText::default(),
         build_args,
         labels: pairs::labels(&arguments.labels).map_err(malformed)?,
         target: arguments.target.clone(),
@@ -83,8 +86,16 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
         outputs: outputs.written,
         all_stages: arguments.all_stages,
         jobs: arguments.jobs,
-    };
-    Ok(Resolved { request, contexts, call, progress })
+    })
+}
+
+fn call(arguments: &BuildArguments) -> Result<Call, Failure> {
+    let call = call::call(arguments.check, arguments.call.as_deref(), arguments.print.as_deref()).map_err(malformed)?;
+    if call != Call::Build && (arguments.metadata_file.is_some() || arguments.iidfile.is_some()) {
+        let reason = "--call builds nothing that --metadata-file or --iidfile could tell of; it prints its result";
+        return Err(malformed(reason.into()));
+    }
+    Ok(call)
 }
 
 /// Refuses what kiln would not do.

@@ -20,7 +20,7 @@ pub(crate) struct BuildArguments {
     /// Build the stages that the target does not need, too
     #[arg(long)]
     pub(super) all_stages: bool,
-    /// Permit network.host, security.insecure or device
+    /// Permit network.host or security.insecure
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub(super) allow: Vec<String>,
     /// Annotate the image, [TYPE[PLATFORM]:]NAME=VALUE
