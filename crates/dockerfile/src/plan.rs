@@ -5,7 +5,8 @@ use kiln_graph::{Definition, VertexId};
 use kiln_oci::ImageConfig;
 
 use crate::dockerfile::Dockerfile;
-use crate::error::Error;
+use crate::error::{Error, ParseProblem};
+use crate::lint::Checks;
 use crate::lower;
 use crate::options::{Base, BaseName, Bases, PlanOptions};
 use crate::stages::Stages;
@@ -38,8 +39,10 @@ impl Plan {
     /// Expands what stands before and in FROM, and finds the target.
     ///
     /// # Errors
-    /// No stage at all, an unknown target, a blank base name, a malformed platform.
+    /// No stage at all, an unknown target, a blank base name, a malformed platform, a `# check=` that cannot be read.
     pub fn new(dockerfile: Dockerfile, options: PlanOptions) -> Result<Plan, Error> {
+        let checks = Checks::given(&options.build_args, dockerfile.directives.check.as_deref());
+        checks.map_err(|error| Error::new(ParseProblem::Checks(error), None))?;
         let stages = Stages::new(&dockerfile, &options)?;
         Ok(Plan { dockerfile, options, stages })
     }

@@ -1,6 +1,8 @@
 //! `check=skip=…;error=…;experimental=…`: which rules run, and whether a finding fails the build. It stands in a
 //! directive at the top, in a comment above an instruction, or in a build argument.
 
+use std::collections::BTreeMap;
+
 use crate::directive;
 
 use super::rule::{Group, Rule};
@@ -84,16 +86,24 @@ impl Checks {
         Ok(checks)
     }
 
+    /// What the build argument says, or without it the value of the directive.
+    ///
+    /// # Errors
+    /// As [`Checks::parse`].
+    pub fn given(build_args: &BTreeMap<String, String>, directive: Option<&str>) -> Result<Checks, ChecksError> {
+        match (build_args.get(CHECK_ARGUMENT), directive) {
+            (Some(given), _) => Checks::parse(given),
+            (None, Some(directive)) => Checks::parse(first_word(directive)),
+            (None, None) => Ok(Checks::default()),
+        }
+    }
+
     /// What the directive at the top of a Dockerfile says, if there is one. A shebang may stand before it.
     ///
     /// # Errors
     /// As [`Checks::parse`].
     pub fn of_dockerfile(text: &str) -> Result<Option<Checks>, ChecksError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines = text.lines().skip(usize::from(text.starts_with("#!")));
-        let mut directives = lines.by_ref().map_while(directive::split);
-        let check = directives.find(|(name, _)| name.eq_ignore_ascii_case("check"));
-        check.map(|(_, value)| Checks::parse(first_word(value))).transpose()
+        directive_of(text).map(|value| Checks::parse(first_word(value))).transpose()
     }
 
     /// What the comments above an instruction say: the first of them that is about checks counts, and counts for
@@ -112,6 +122,15 @@ impl Checks {
             Group::Check | Group::Hint => !all().any(|checks| checks.skip.has(rule)),
         }
     }
+}
+
+/// The value of the directive at the top.
+fn directive_of(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.lines().skip(usize::from(text.starts_with("#!")));
+    let known = |name: &str| ["syntax", "escape", "check"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let mut directives = lines.map_while(directive::split).take_while(|(name, _)| known(name));
+    directives.find(|(name, _)| name.eq_ignore_ascii_case("check")).map(|(_, value)| value)
 }
 
 /// What follows a blank is a remark.
@@ -165,6 +184,7 @@ mod tests {
         assert!(skips("\u{feff}# check=skip=all\r\nFROM a\r\n"));
         assert!(!skips("# a remark\n# check=skip=all\nFROM a\n"));
         assert!(!skips("\n# check=skip=all\nFROM a\n"));
+        assert!(!skips("# other=x\n# check=skip=all\nFROM a\n"));
         assert!(!skips("# check=skip=FromAsCasing, UndefinedVar\nFROM a\n"), "a blank ends it");
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::span::{Focus, Span};
+use crate::text;
 
 use super::checks::Checks;
 use super::rule::Rule;
@@ -26,12 +27,21 @@ pub(super) struct Collector<'a> {
     /// What comments say about the instruction that starts on a line.
     above: HashMap<u32, Checks>,
     pub(super) findings: Vec<Finding>,
+    /// Whether a base image that is not known may set a variable that nothing else sets.
+    pub(super) unsure: bool,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(text: &'a str, checks: Checks, hints: bool) -> Collector<'a> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Collector { lines: text.lines().collect(), checks, hints, above: HashMap::new(), findings: Vec::new() }
+        Collector {
+            lines: text.lines().collect(),
+            checks,
+            hints,
+            above: HashMap::new(),
+            findings: Vec::new(),
+            unsure: false,
+        }
     }
 
     /// Looks whether the comments above the instruction at `span` are about checks.
@@ -42,17 +52,19 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes a finding about the lines of `span`.
-    pub(super) fn report(&mut self, rule: Rule, span: &Span, detail: impl Into<String>) {
-        if self.wants(rule, span) {
-            self.findings.push(Finding { rule, detail: detail.into(), span: lines_of(span) });
-        }
+    pub(super) fn report(&mut self, rule: Rule, span: &Span, detail: impl AsRef<str>) {
+        self.take(rule, lines_of(span), detail.as_ref());
     }
 
     /// Takes a finding about a word within `span`.
-    pub(super) fn report_word(&mut self, rule: Rule, span: &Span, word: &str, detail: impl Into<String>) {
-        if self.wants(rule, span) {
-            let focus = self.find(span, word);
-            self.findings.push(Finding { rule, detail: detail.into(), span: Span { focus, ..lines_of(span) } });
+    pub(super) fn report_word(&mut self, rule: Rule, span: &Span, word: &str, detail: impl AsRef<str>) {
+        let focus = if self.wants(rule, span) { self.find(span, word) } else { None };
+        self.take(rule, Span { focus, ..lines_of(span) }, detail.as_ref());
+    }
+
+    fn take(&mut self, rule: Rule, span: Span, detail: &str) {
+        if self.wants(rule, &span) {
+            self.findings.push(Finding { rule, detail: text::lossy(detail), span });
         }
     }
 

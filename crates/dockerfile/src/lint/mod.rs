@@ -74,9 +74,11 @@ pub struct Report {
     /// What makes a build fail. All that the parser sees; of what comes after it only the first. Findings that are
     /// made errors by `error=true` are among them.
     pub errors: Vec<Error>,
-    /// Base images that are neither known nor known to be unavailable. Until they are, variables of the stages on
-    /// them are not looked at.
+    /// Base images that are neither known nor known to be unavailable. Until they are, no variable is called
+    /// undefined in the stages on them.
     pub missing: Vec<Base>,
+    /// Whether there is such a variable.
+    pub unsure: bool,
 }
 
 impl Report {
@@ -106,6 +108,7 @@ pub fn check(text: &str, options: &LintOptions<'_>) -> Report {
     if let (true, Some(rules)) = (report.errors.is_empty(), collector.failing_rules()) {
         report.errors.push(Error::new(LowerProblem::Findings(rules.join(", ")), None));
     }
+    report.unsure = collector.unsure;
     report.findings = collector.findings;
     report
 }

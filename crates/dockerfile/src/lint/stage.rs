@@ -227,12 +227,13 @@ impl StageWalk<'_, '_, '_> {
     }
 
     fn undefined(&mut self, names: &BTreeSet<String>, span: &Span) {
-        if !self.state.known || names.is_empty() {
-            return;
-        }
         for name in names {
             if self.is_declared(name) || INTERNAL_ARGUMENTS.contains(&name.as_str()) {
                 continue;
+            }
+            if !self.state.known {
+                self.collector.unsure = true;
+                return;
             }
             let set = self.state.environment.entries();
             let set = set.iter().filter_map(|entry| entry.split_once('=')).map(|(name, _)| name);

@@ -41,7 +41,7 @@ fn errors(source: &Source<'_>, report: &Report) -> String {
 }
 
 fn notes(report: &Report) -> String {
-    if report.missing.is_empty() {
+    if !report.unsure {
         return String::new();
     }
     let name = |name: &BaseName| match name {
@@ -51,5 +51,8 @@ fn notes(report: &Report) -> String {
     let mut names: Vec<String> = report.missing.iter().map(|base| name(&base.name)).collect();
     names.sort();
     names.dedup();
-    format!("note: what {} sets is not known here, so variables in stages on it were not checked\n", names.join(", "))
+    format!(
+        "note: a variable that nothing here sets may come from a base image ({}); kiln build --check looks there\n",
+        names.join(", ")
+    )
 }

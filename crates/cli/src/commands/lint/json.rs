@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kiln_dockerfile::Span;
 use kiln_dockerfile::lint::{Finding, Report};
+use kiln_dockerfile::{Span, bytes_of};
 use serde_json::{Value, json};
 
 use super::Source;
@@ -15,7 +15,7 @@ pub(super) fn show(source: &Source<'_>, report: &Report) -> String {
         "sources": [{
             "fileName": source.name,
             "language": "Dockerfile",
-            "data": STANDARD.encode(source.text),
+            "data": STANDARD.encode(bytes_of(source.text)),
         }],
     });
     if let Some(error) = report.errors.first() {
