@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 pub(crate) use kiln_build::chain;
 use kiln_build::{BuildError, DockerfileText, StepError, StepProblem, errno};
-use kiln_dockerfile::{Emphasis, Span, render_span};
+use kiln_dockerfile::{Emphasis, Span, render_span, without_credentials};
 
 /// Why a command failed, in words, and with which exit code.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {
             let moves = |c: char| c.is_control() && c != '\n' && c != '\t';
-            eprintln!("{}", self.message.replace(moves, "·"));
+            // The lines of a Dockerfile are among what is shown.
+            eprintln!("{}", without_credentials(&self.message.replace(moves, "·")));
         }
         ExitCode::from(self.code)
     }
