@@ -20,6 +20,12 @@ pub(crate) fn text(text: impl Display) -> Result<(), Failure> {
     written(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    written(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
 fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),

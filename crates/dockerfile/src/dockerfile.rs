@@ -27,6 +27,8 @@ pub struct GlobalArguments {
     pub arguments: Vec<Argument>,
     /// Where it stands.
     pub span: Span,
+    /// The logical line as written.
+    pub text: String,
 }
 
 /// FROM and what follows it.
@@ -109,7 +111,11 @@ impl Dockerfile {
                 stage.instructions.push(located(node, instruction, false));
             }
             (None, Instruction::Arg(arguments)) => {
-                self.global_arguments.push(GlobalArguments { arguments, span: node.span.clone() });
+                self.global_arguments.push(GlobalArguments {
+                    arguments,
+                    span: node.span.clone(),
+                    text: node.text.clone(),
+                });
             }
             (None, _) => return Err(Error::new(InstructionProblem::NoStage, Some(node.span.clone()))),
         }
@@ -140,7 +146,8 @@ pub fn parse_trigger(text: &str) -> Result<Located, Error> {
 }
 
 fn located(node: &Node, instruction: Instruction, trigger: bool) -> Located {
-    Located { instruction, span: node.span.clone(), text: node.text.clone(), trigger }
+    let (span, text, heredocs) = (node.span.clone(), node.text.clone(), node.heredocs.clone());
+    Located { instruction, span, text, heredocs, trigger }
 }
 
 fn is_no_stage(error: &Error) -> bool {

@@ -19,7 +19,7 @@ pub struct Heredoc {
 impl Heredoc {
     /// The bytes as the reader of the file gets them: without leading tabs if `<<-`.
     pub fn bytes(&self) -> Vec<u8> {
-        text::encode(&self.content())
+        text::bytes_of(&self.content())
     }
 
     /// The lines between as written, each with its line end. What is not UTF-8 is U+FFFD.

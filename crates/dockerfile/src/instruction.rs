@@ -16,6 +16,8 @@ pub struct Located {
     pub span: Span,
     /// The logical line as written, continuations joined, without heredoc bodies.
     pub text: String,
+    /// The heredocs that its line opens, in order, whatever becomes of them.
+    pub heredocs: Vec<Heredoc>,
     /// Whether it is an ONBUILD trigger of the base.
     pub trigger: bool,
 }

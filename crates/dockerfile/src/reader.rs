@@ -243,6 +243,11 @@ fn without_continuation(line: &str, escape: char) -> (&str, bool) {
     }
 }
 
+/// Whether a line goes on with the next one.
+pub(crate) fn is_continued(line: &str, escape: char) -> bool {
+    !without_continuation(line, escape).1
+}
+
 /// ONBUILD within ONBUILD is refused later; deeper ones are not even looked at.
 const MAX_NESTING: u32 = 3;
 

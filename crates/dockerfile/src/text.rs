@@ -36,8 +36,8 @@ fn decode_by_chunk(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes that were decoded.
-pub(crate) fn encode(text: &str) -> Vec<u8> {
+/// The bytes of which [`text_of`] made a text.
+pub fn bytes_of(text: &str) -> Vec<u8> {
     if !may_hold_bytes(text) {
         return text.as_bytes().to_vec();
     }
@@ -53,7 +53,7 @@ pub(crate) fn encode(text: &str) -> Vec<u8> {
 
 /// A text of [`text_of`] for people: what is not UTF-8 is U+FFFD.
 pub fn lossy(text: &str) -> String {
-    if may_hold_bytes(text) { String::from_utf8_lossy(&encode(text)).into_owned() } else { text.to_owned() }
+    if may_hold_bytes(text) { String::from_utf8_lossy(&bytes_of(text)).into_owned() } else { text.to_owned() }
 }
 
 /// Where the first byte stands that is no UTF-8.
@@ -90,15 +90,15 @@ mod tests {
     proptest! {
         #[test]
         fn all_bytes_come_out_as_they_went_in(bytes in prop::collection::vec(any::<u8>(), 0..40), text in any::<String>()) {
-            prop_assert_eq!(encode(&decode(&bytes)), bytes);
-            prop_assert_eq!(encode(&decode(text.as_bytes())), text.as_bytes());
+            prop_assert_eq!(bytes_of(&decode(&bytes)), bytes);
+            prop_assert_eq!(bytes_of(&decode(text.as_bytes())), text.as_bytes());
         }
     }
 
     #[test]
     fn characters_of_the_range_itself_are_kept() {
         let text = "a\u{10ff41}\u{10fffd}b";
-        assert_eq!(encode(&decode(text.as_bytes())), text.as_bytes());
+        assert_eq!(bytes_of(&decode(text.as_bytes())), text.as_bytes());
         assert_eq!(lossy(&decode(text.as_bytes())), text);
     }
 

@@ -4,6 +4,7 @@ mod build;
 mod caller;
 mod df;
 mod filters;
+mod fmt;
 mod groups;
 mod history;
 mod images;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Container(groups::Container),
     /// Create a new container from an image
     Create(run::CreateArguments),
+    /// Bring a Dockerfile into its usual form, changing only white space and case
+    Fmt(fmt::FmtArguments),
     /// Show how an image came to be
     History(history::HistoryArguments),
     /// Manage images
@@ -104,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Buildx(command) => command.run(caller),
         Command::Container(command) => command.run(caller),
         Command::Create(arguments) => run::create(caller, arguments),
+        Command::Fmt(arguments) => fmt::run(arguments),
         Command::History(arguments) => history::run(caller, arguments),
         Command::Image(command) => command.run(caller),
         Command::Images(arguments) => images::run(caller, arguments),

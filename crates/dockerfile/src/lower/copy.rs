@@ -170,7 +170,7 @@ impl Lowering<'_> {
             name: heredoc.name.clone(),
             destination: common.target.clone(),
             into_directory: common.into_directory,
-            content: Content(text::encode(&content)),
+            content: Content(text::bytes_of(&content)),
             owner: common.owner.clone(),
             chmod: common.chmod.clone(),
         })
