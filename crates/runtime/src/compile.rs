@@ -239,7 +239,7 @@ fn own_mount(mount: Mount, descriptors: &mut Vec<OwnedFd>) -> Result<MountPlan, 
             source: Source::FileSystem {
                 kind: "tmpfs".to_owned(),
                 options: [
-                    Some(("mode".to_owned(), Some(format!("{mode:o}")))),
+                    mode.map(|mode| ("mode".to_owned(), Some(format!("{mode:o}")))),
                     size.map(|bytes| ("size".to_owned(), Some(bytes.to_string()))),
                 ]
                 .into_iter()

@@ -102,8 +102,9 @@ pub enum MountKind {
     Tmpfs {
         /// Limit in bytes; the kernel's default (half of the memory) if `None`.
         size: Option<u64>,
-        /// Permission bits of its root: `0o1777`.
-        mode: u32,
+        /// Permission bits of its root; those of the directory that it covers if `None`, and where there is none
+        /// `0o1777`.
+        mode: Option<u32>,
         /// Refuse writes.
         read_only: bool,
     },

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use kiln_store::Union;
+use kiln_store::{Kind, Union};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 use crate::Error;
@@ -17,15 +17,12 @@ pub struct AccountFiles {
 }
 
 impl AccountFiles {
-    /// Of layers.
+    /// Of layers. What is no regular file is as good as missing.
     ///
     /// # Errors
     /// Files that cannot be read, or are longer than [`FILE_LIMIT`].
     pub fn of_layers(rootfs: &Union) -> Result<Self, Error> {
-        Ok(AccountFiles {
-            passwd: rootfs.read_small("etc/passwd", FILE_LIMIT)?,
-            group: rootfs.read_small("etc/group", FILE_LIMIT)?,
-        })
+        Ok(AccountFiles { passwd: read(rootfs, "etc/passwd")?, group: read(rootfs, "etc/group")? })
     }
 
     /// With what a container that ran before has put into its upper directory in their place.
@@ -43,6 +40,13 @@ impl AccountFiles {
     /// For the questions of [`crate::users`].
     pub fn accounts(&self) -> Accounts<'_> {
         Accounts { passwd: self.passwd.as_deref(), group: self.group.as_deref() }
+    }
+}
+
+fn read(rootfs: &Union, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    match rootfs.resolve(path, true)?.found {
+        Some(found) if found.entry.kind() == Kind::File => Ok(rootfs.read_small(path, FILE_LIMIT)?),
+        _ => Ok(None),
     }
 }
 

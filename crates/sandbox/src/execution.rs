@@ -129,8 +129,9 @@ pub enum Source {
     Tmpfs {
         /// Limit in bytes; half of the memory if `None`.
         size: Option<u64>,
-        /// Permission bits of its root.
-        mode: u32,
+        /// Permission bits of its root; those of the directory that it covers if `None`, and where there is none
+        /// `0o1777`.
+        mode: Option<u32>,
     },
     /// A file with this content, in memory only: a heredoc script, a secret.
     Content {

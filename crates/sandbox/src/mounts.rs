@@ -16,8 +16,6 @@ use crate::{Error, overlay, rootfs};
 /// How much of the host's `/etc/resolv.conf` is taken over, in bytes.
 const RESOLV_CONF_LIMIT: u64 = 64 * 1024;
 
-const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-
 /// Prepares mounts, and keeps what they rest on until the process is gone.
 pub(crate) struct Mounts<'a> {
     store: &'a Store,
@@ -122,7 +120,8 @@ fn failed(source: &Path, target: &Path, reason: io::Error) -> Error {
 }
 
 fn hosts(execution: &Execution) -> String {
-    let mut text = String::from(LOCALHOST);
+    let alias = if execution.hostname_files { String::new() } else { format!(" {}", execution.hostname) };
+    let mut text = format!("127.0.0.1\tlocalhost{alias}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     if execution.hostname_files {
         text.push_str("fe00::\tip6-localnet\nff00::\tip6-mcastprefix\n");
         text.push_str("ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");

@@ -146,7 +146,7 @@ impl Steps {
                     Some((_, cache)) => Source::Host(cache.directory.clone()),
                     None => continue,
                 },
-                MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: 0o755 },
+                MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: None },
                 MountKind::Secret(secret) => {
                     let Some(value) = self.secret_value(secret)? else { continue };
                     variables.extend(secret_variable(secret, &value)?);

@@ -6,9 +6,6 @@ use kiln_sandbox::{Host, Mount, Source};
 
 use crate::Error;
 
-/// Permission bits of a `--tmpfs`.
-const TMPFS_MODE: u32 = 0o1777;
-
 /// `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address with or without brackets.
 pub(super) fn extra_host(line: &str) -> Result<Host, Error> {
     let bad = || Error::ExtraHost(line.into());
@@ -19,12 +16,12 @@ pub(super) fn extra_host(line: &str) -> Result<Host, Error> {
 
 /// `--tmpfs`: a path and comma-separated options.
 pub(super) fn tmpfs(path: &str, options: &str) -> Result<Mount, Error> {
-    let (mut size, mut mode, mut read_only) = (None, TMPFS_MODE, false);
+    let (mut size, mut mode, mut read_only) = (None, None, false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let bad = || Error::TmpfsOption { path: path.into(), option: option.into() };
         match option.split_once('=') {
             Some(("size", value)) => size = Some(bytes(value).ok_or_else(bad)?),
-            Some(("mode", value)) => mode = u32::from_str_radix(value, 8).map_err(|_| bad())? & 0o7777,
+            Some(("mode", value)) => mode = Some(u32::from_str_radix(value, 8).map_err(|_| bad())? & 0o7777),
             None if option == "ro" => read_only = true,
             None if option == "rw" => read_only = false,
             _ => return Err(bad()),

@@ -1,5 +1,6 @@
 //! Mounts inside the container, masked paths, read-only paths, kernel parameters.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,8 @@ pub(super) fn mount_all(
         let source = match (&mount.source, source) {
             (_, Some(source)) => source,
             (Source::FileSystem { kind, options }, None) => {
-                &new_file_system(kind, options, plan).map_err(|(errno, kernel)| failed(mount, errno, kernel))?
+                let options = covering(kind, options, points, &mount.target);
+                &new_file_system(kind, &options, plan).map_err(|(errno, kernel)| failed(mount, errno, kernel))?
             }
             (_, None) => return Err(failed(mount, Errno::BADF, String::new())),
         };
@@ -80,6 +82,21 @@ pub(super) fn mount_all(
         })?;
     }
     Ok(())
+}
+
+/// The options of a new file system: one in memory that was given no mode takes that of the directory it covers.
+fn covering<'a>(
+    kind: &str,
+    options: &'a [(String, Option<String>)],
+    points: &MountPoints<'_>,
+    target: &Path,
+) -> Cow<'a, [(String, Option<String>)]> {
+    if kind != "tmpfs" || options.iter().any(|(key, _)| key == "mode") {
+        return Cow::Borrowed(options);
+    }
+    let Ok(covered) = points.find(target).and_then(fstat) else { return Cow::Borrowed(options) };
+    let mode = ("mode".to_owned(), Some(format!("{:o}", covered.st_mode & 0o7777)));
+    Cow::Owned(options.iter().cloned().chain([mode]).collect())
 }
 
 fn place(mount: &Mount, source: &OwnedFd, points: &mut MountPoints<'_>) -> io::Result<()> {

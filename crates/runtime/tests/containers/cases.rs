@@ -60,7 +60,7 @@ fn a_failed_start_leaves_nothing(bench: &Bench) {
     launch.rootfs = Rootfs::Overlay(overlay.clone());
     launch.mounts = vec![kiln_runtime::Mount {
         target: "/made/for/it".into(),
-        kind: kiln_runtime::MountKind::Tmpfs { size: None, mode: 0o755, read_only: false },
+        kind: kiln_runtime::MountKind::Tmpfs { size: None, mode: Some(0o755), read_only: false },
     }];
     assert!(start(launch).is_err());
     assert_eq!(list(&overlay.upper), ["dev", "proc", "sys"]);

@@ -36,7 +36,7 @@ fn bind(target: &str, source: BindSource, read_only: bool) -> Mount {
 }
 
 fn tmpfs(target: &str) -> Mount {
-    let kind = MountKind::Tmpfs { size: Some(1 << 20), mode: 0o1777, read_only: false };
+    let kind = MountKind::Tmpfs { size: Some(1 << 20), mode: Some(0o1777), read_only: false };
     Mount { target: target.into(), kind }
 }
 

@@ -28,7 +28,7 @@ fn content(bytes: &[u8], mode: u32) -> Source {
 }
 
 fn tmpfs() -> Source {
-    Source::Tmpfs { size: Some(1 << 20), mode: 0o1777 }
+    Source::Tmpfs { size: Some(1 << 20), mode: None }
 }
 
 fn mount_points_are_removed_with_their_parents(bench: &Bench) {

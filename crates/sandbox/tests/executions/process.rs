@@ -54,7 +54,8 @@ fn a_user_has_groups_and_home(bench: &Bench) {
     let ran = bench.run("id; echo $HOME", |execution| execution.process.identity = identity);
     // With a single id everybody is root.
     let single = bench.sandbox.tier().is_single_id();
-    let shown = if single { "uid=0(root) gid=0(root)" } else { "uid=1234(kiln) gid=2345(kiln) groups=50(staff)" };
+    let everybody = "uid=0(root) gid=0(root)";
+    let shown = if single { everybody } else { "uid=1234(kiln) gid=2345(kiln) groups=50(staff),2345(kiln)" };
     assert_eq!(ran.stdout, format!("{shown}\n/home/kiln\n"));
     let error = bench.sandbox.identity("nobodyhere", &rootfs).unwrap_err();
     assert_eq!(error.to_string(), "unable to find user nobodyhere: no matching entries in passwd file");
