@@ -12,10 +12,13 @@ pub(crate) fn unpacked(package: &str, architecture: Option<&str>, work: &Path) -
     fs::create_dir_all(place.join("lists/partial")).map_err(|e| format!("{}: {e}", place.display()))?;
     let configuration = place.join("apt.conf");
     fs::write(&configuration, settings(architecture, &place)).map_err(|e| format!("{}: {e}", place.display()))?;
-    for arguments in [&["update", "-qq"][..], &["download", "-qq", package]] {
-        let mut apt = program("apt-get", arguments);
-        run_quietly(apt.env("APT_CONFIG", &configuration).current_dir(&place))?;
-    }
+    let apt = |arguments: &[&str]| {
+        run_quietly(program("apt-get", arguments).env("APT_CONFIG", &configuration).current_dir(&place))
+    };
+    // One of the machine's sources may have nothing for the architecture; what matters is whether the package is had.
+    let updated = apt(&["update", "-qq"]);
+    apt(&["download", "-qq", package])
+        .map_err(|e| updated.err().map_or(e.clone(), |before| format!("{before}\n{e}")))?;
     let archive = archive_in(&place)?;
     let mut unpack = program("dpkg-deb", &["-x"]);
     run_quietly(unpack.arg(archive).arg(&tree))?;
