@@ -68,3 +68,8 @@ pub use render::{Emphasis, render_error, render_span};
 pub use source_kind::{GitUrl, without_credentials};
 pub use span::{Focus, Span};
 pub use text::{bytes_of, lossy, text_of};
+
+/// The examples of the README, to be tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
