@@ -76,12 +76,13 @@ impl<'a> Collector<'a> {
         self.checks.runs(rule, self.above.get(&span.first_line))
     }
 
-    /// Whether findings make the build fail, and the names of their rules then.
+    /// The names of the rules whose findings make the build fail; a hint never does.
     pub(super) fn failing_rules(&self) -> Option<Vec<&'static str>> {
         if !self.checks.error {
             return None;
         }
-        let mut names: Vec<_> = self.findings.iter().map(|finding| finding.rule.name()).collect();
+        let checks = self.findings.iter().map(|finding| finding.rule).filter(|rule| !rule.is_ours());
+        let mut names: Vec<_> = checks.map(Rule::name).collect();
         names.sort_unstable();
         names.dedup();
         (!names.is_empty()).then_some(names)

@@ -6,7 +6,7 @@ use kiln_oci::{Platform, Reference};
 
 use crate::dockerfile::{Dockerfile, Stage};
 use crate::environment::Environment;
-use crate::error::Error;
+use crate::error::{Error, LowerProblem, Problem};
 use crate::options::PlanOptions;
 use crate::shell::{Expansion, Options, Shell, Variables};
 use crate::stages::{Stages, add_global_arguments, platform_variables};
@@ -28,7 +28,7 @@ pub(super) fn check(
     let Some(mut globals) = platform_globals(dockerfile, options) else { return stages };
     add_global_arguments(dockerfile, &options.build_args, &mut globals)?;
     let lines = FromLines { shell: shell(dockerfile), declared: declared(dockerfile), globals };
-    let wrong = stages.as_ref().err().and_then(|error| error.span.as_ref());
+    let wrong = stages.as_ref().err().filter(|error| is_about_from(error)).and_then(|error| error.span.as_ref());
     for stage in &dockerfile.stages {
         lines.stage(stage, collector);
         if wrong == Some(&stage.span) {
@@ -36,6 +36,11 @@ pub(super) fn check(
         }
     }
     stages
+}
+
+/// Circles are found when all FROM lines are understood.
+fn is_about_from(error: &Error) -> bool {
+    !matches!(error.problem, Problem::Lower(LowerProblem::Circular(_)))
 }
 
 fn shell(dockerfile: &Dockerfile) -> Shell {

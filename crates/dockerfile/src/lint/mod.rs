@@ -26,6 +26,8 @@ mod rule;
 mod secret_name;
 mod stage;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -102,7 +104,7 @@ pub fn check(text: &str, options: &LintOptions<'_>) -> Report {
     };
     let mut collector = Collector::new(text, checks, options.hints);
     let mut report = match phases(text, options, &mut collector) {
-        Ok(missing) => Report { missing, ..Report::default() },
+        Ok((missing, error)) => Report { missing, errors: error.into_iter().collect(), ..Report::default() },
         Err(errors) => Report { errors, ..Report::default() },
     };
     if let (true, Some(rules)) = (report.errors.is_empty(), collector.failing_rules()) {
@@ -120,8 +122,11 @@ fn checks(text: &str, plan: &PlanOptions) -> Result<Checks, ChecksError> {
     }
 }
 
-/// The phases of a build, as far as it would come; returns the base images that it would ask for.
-fn phases(text: &str, options: &LintOptions<'_>, collector: &mut Collector<'_>) -> Result<Vec<Base>, Vec<Error>> {
+/// The base images that a build would ask for, and what it would fail for after it knows which.
+type Outcome = (Vec<Base>, Option<Error>);
+
+/// The phases of a build, as far as it would come.
+fn phases(text: &str, options: &LintOptions<'_>, collector: &mut Collector<'_>) -> Result<Outcome, Vec<Error>> {
     let one = |error: Error| vec![error];
     let lines = reader::read(text).map_err(one)?;
     lines::blank_lines(&lines.warnings, collector);
@@ -142,6 +147,9 @@ fn phases(text: &str, options: &LintOptions<'_>, collector: &mut Collector<'_>) 
     let plan = Plan { dockerfile, options: options.plan.clone(), stages };
     let resolved = resolve::resolve(&plan, options).map_err(one)?;
     resolve::platforms(options.bases, &resolved, collector);
+    if resolved.error.is_some() {
+        return Ok((resolved.missing, resolved.error));
+    }
     let error = crate::lower::first_error(&plan, options.bases, &resolved.wanted);
     let walk = stage::Walk {
         plan: &plan,
@@ -154,5 +162,5 @@ fn phases(text: &str, options: &LintOptions<'_>, collector: &mut Collector<'_>) 
     if options.hints {
         hints::check(&plan, &resolved.wanted, collector);
     }
-    error.map_or(Ok(resolved.missing), |error| Err(one(error)))
+    Ok((resolved.missing, error))
 }

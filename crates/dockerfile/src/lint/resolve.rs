@@ -21,6 +21,8 @@ pub(super) struct Resolved {
     images: Vec<Image>,
     /// Those of them that nothing is known about.
     pub(super) missing: Vec<Base>,
+    /// The first that is wrong.
+    pub(super) error: Option<Error>,
 }
 
 /// A base image and where it is named.
@@ -38,26 +40,19 @@ struct Named {
     span: Span,
 }
 
-/// Finds the base images of all stages that count.
+/// Finds the base images of all stages that count. A build asks for all at once, so one that is wrong keeps
+/// nothing from being found out about the others.
 pub(super) fn resolve(plan: &Plan, options: &LintOptions<'_>) -> Result<Resolved, Error> {
-    let mut resolved = Resolved { wanted: wanted(plan, options)?, images: Vec::new(), missing: Vec::new() };
-    let mut invalid = None;
-    for index in (0..resolved.wanted.len()).filter(|index| resolved.wanted[*index]) {
-        for Named { name, origin, span } in origins(plan, options.bases, index)? {
-            match origin {
-                Origin::Image(image) => {
-                    let base = Base { name: image, platform: plan.stages.planned[index].platform.to_string() };
-                    resolved.images.push(Image { base, name, span });
-                }
-                Origin::Invalid { name, reason } if invalid.is_none() => {
-                    invalid = Some(Error::new(LowerProblem::BaseName { name, reason }, Some(span)));
-                }
-                _ => {}
-            }
+    let wanted = wanted(plan, options)?;
+    let mut resolved = Resolved { wanted, images: Vec::new(), missing: Vec::new(), error: None };
+    let indexes: Vec<usize> = (0..resolved.wanted.len()).filter(|index| resolved.wanted[*index]).collect();
+    for index in indexes {
+        match origins(plan, options.bases, index) {
+            Ok(origins) => origins.into_iter().for_each(|named| resolved.add(plan, index, named)),
+            Err(error) => resolved.fail(error),
         }
     }
-    invalid.map_or(Ok(()), Err)?;
-    resolved.look_up(options)?;
+    resolved.look_up(options);
     Ok(resolved)
 }
 
@@ -76,7 +71,7 @@ fn origins(plan: &Plan, bases: &Bases, index: usize) -> Result<Vec<Named>, Error
     let name = shell.expand(&stage.base, &plan.stages.globals).map_or(stage.base.clone(), |expansion| expansion.word);
     let mut origins = vec![Named { name, origin: plan.stages.planned[index].origin.clone(), span: stage.span.clone() }];
     let triggers = plan.stages.triggers(&plan.dockerfile, bases, index)?;
-    for located in triggers.iter().chain(&stage.instructions) {
+    for located in triggers.iter().chain(plan.stages.planned[index].instructions(stage)) {
         for name in origins_named(&located.instruction) {
             match plan.stages.names.copied_from(index, name, &located.span) {
                 Ok(origin) => origins.push(Named { name: name.to_owned(), origin, span: located.span.clone() }),
@@ -90,7 +85,25 @@ fn origins(plan: &Plan, bases: &Bases, index: usize) -> Result<Vec<Named>, Error
 }
 
 impl Resolved {
-    fn look_up(&mut self, options: &LintOptions<'_>) -> Result<(), Error> {
+    fn add(&mut self, plan: &Plan, index: usize, named: Named) {
+        let Named { name, origin, span } = named;
+        match origin {
+            Origin::Image(image) => {
+                let base = Base { name: image, platform: plan.stages.planned[index].platform.to_string() };
+                self.images.push(Image { base, name, span });
+            }
+            Origin::Invalid { name, reason } => {
+                self.fail(Error::new(LowerProblem::BaseName { name, reason }, Some(span)));
+            }
+            Origin::Scratch | Origin::Stage(_) | Origin::Context(_) => {}
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    fn look_up(&mut self, options: &LintOptions<'_>) {
         let mut seen = BTreeSet::new();
         for Image { base, name, span } in &self.images {
             if options.bases.contains_key(base) || !seen.insert(base) {
@@ -99,12 +112,11 @@ impl Resolved {
             match options.unavailable.and_then(|unavailable| unavailable.get(base)) {
                 Some(reason) => {
                     let problem = LowerProblem::Unavailable { name: name.clone(), reason: reason.clone() };
-                    return Err(Error::new(problem, Some(span.clone())));
+                    self.error.get_or_insert_with(|| Error::new(problem, Some(span.clone())));
                 }
                 None => self.missing.push(base.clone()),
             }
         }
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use kiln_oci::ContainerConfig;
 
@@ -44,18 +45,12 @@ pub(super) struct Walk<'a> {
 #[derive(Clone, Default)]
 struct State {
     environment: Environment,
-    /// Whether these are all variables: a base image that was not looked at may have more.
+    /// The ARGs of this stage and of those below; a copy shares them.
+    declared: Arc<HashSet<String>>,
+    /// Whether the variables are all known: a base image that was not looked at may have more.
     known: bool,
     directory_set: bool,
     shell_set: bool,
-}
-
-/// The ARGs that a stage declares.
-#[derive(Clone, Default)]
-struct Declared {
-    names: HashSet<String>,
-    /// The stage that it is built on.
-    below: Option<usize>,
 }
 
 /// Instructions of which the last counts.
@@ -73,15 +68,10 @@ impl Walk<'_> {
     pub(super) fn run(&self, collector: &mut Collector<'_>) {
         let count = self.plan.dockerfile.stages.len();
         let mut finished = Finished::new(self.plan, self.wanted);
-        let mut declared = vec![Declared::default(); count];
         for index in (0..count).filter(|index| self.wanted[*index]) {
             let state = self.begin(index, &mut finished);
-            if let Origin::Stage(base) = &self.plan.stages.planned[index].origin {
-                declared[index].below = Some(*base);
-            }
-            let once = Once::default();
-            let mut stage = StageWalk { walk: self, collector, index, state, once, declared: &mut declared };
-            let stopped = stage.instructions().is_err();
+            let mut stage = StageWalk { walk: self, collector, state, once: Once::default() };
+            let stopped = stage.instructions(index).is_err();
             finished.insert(index, stage.state);
             if stopped {
                 return;
@@ -112,7 +102,7 @@ fn on_image(config: &ContainerConfig) -> State {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         environment.set(name, value);
     }
-    State { environment, known: true, directory_set: false, shell_set: !config.shell.is_empty() }
+    State { environment, known: true, shell_set: !config.shell.is_empty(), ..State::default() }
 }
 
 /// The states of stages after their last instruction. One is handed over, not copied, to the last stage on it.
@@ -148,19 +138,16 @@ impl Finished {
 struct StageWalk<'w, 'c, 't> {
     walk: &'w Walk<'w>,
     collector: &'c mut Collector<'t>,
-    index: usize,
     state: State,
     once: Once,
-    /// Of each stage up to this one.
-    declared: &'c mut [Declared],
 }
 
 impl StageWalk<'_, '_, '_> {
-    fn instructions(&mut self) -> Result<(), Stop> {
+    fn instructions(&mut self, index: usize) -> Result<(), Stop> {
         let plan = self.walk.plan;
-        let stage = &plan.dockerfile.stages[self.index];
-        let triggers = plan.stages.triggers(&plan.dockerfile, self.walk.bases, self.index).map_err(|_| Stop)?;
-        for located in triggers.iter().chain(&stage.instructions) {
+        let stage = &plan.dockerfile.stages[index];
+        let triggers = plan.stages.triggers(&plan.dockerfile, self.walk.bases, index).map_err(|_| Stop)?;
+        for located in triggers.iter().chain(plan.stages.planned[index].instructions(stage)) {
             self.instruction(located)?;
         }
         // An error that is about FROM, or has no place.
@@ -228,7 +215,7 @@ impl StageWalk<'_, '_, '_> {
 
     fn undefined(&mut self, names: &BTreeSet<String>, span: &Span) {
         for name in names {
-            if self.is_declared(name) || INTERNAL_ARGUMENTS.contains(&name.as_str()) {
+            if self.state.declared.contains(name) || INTERNAL_ARGUMENTS.contains(&name.as_str()) {
                 continue;
             }
             if !self.state.known {
@@ -241,12 +228,6 @@ impl StageWalk<'_, '_, '_> {
             let detail = format!("Usage of undefined variable '${name}'{meant}");
             self.collector.report_word(Rule::UndefinedVar, span, name, detail);
         }
-    }
-
-    /// Whether an ARG of this stage or of those below has the name.
-    fn is_declared(&self, name: &str) -> bool {
-        let stages = std::iter::successors(Some(self.index), |index| self.declared[*index].below);
-        stages.into_iter().any(|index| self.declared[index].names.contains(name))
     }
 
     fn copy(&mut self, copy: &Copy, span: &Span, add: bool) -> Result<(), Stop> {
@@ -283,7 +264,7 @@ impl StageWalk<'_, '_, '_> {
             if let Some(value) = value.filter(|_| !internal) {
                 self.state.environment.set(&argument.name, &value);
             }
-            self.declared[self.index].names.insert(argument.name.clone());
+            Arc::make_mut(&mut self.state.declared).insert(argument.name.clone());
         }
         Ok(())
     }
