@@ -249,6 +249,48 @@ fn a_build_is_pushed_by_digest_or_without_a_copy() {
 }
 
 #[test]
+fn several_platforms_are_pushed_as_an_index() {
+    if !is_root_for("pushes of several platforms") {
+        return;
+    }
+    let kiln = Kiln::on_fresh_disk();
+    let registry = DockerRegistry::start();
+    let (context, files) = (kiln.scratch("context"), kiln.scratch("files"));
+    fs::write(context.join("Dockerfile"), "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n")
+        .expect("Dockerfile");
+    for architecture in ["amd64", "arm64"] {
+        fs::write(context.join(architecture), architecture).expect("file");
+    }
+    let (id, metadata, name) = (files.join("id"), files.join("metadata.json"), format!("{}/app:1", registry.address()));
+    let annotations = ["index:a=index", "manifest[linux/arm64]:a=arm", "manifest-descriptor:a=entry"];
+    let annotations: Vec<&str> = annotations.iter().flat_map(|annotation| ["--annotation", annotation]).collect();
+    let flags = ["--platform", "linux/amd64,linux/arm64", "--push", "-t", &name];
+    let told = ["--iidfile", text(&id), "--metadata-file", text(&metadata)];
+    kiln.build(&context, &[&flags[..], &annotations, &told].concat());
+    let index = registry.manifest("app:1");
+    assert_eq!(index["annotations"]["a"], "index");
+    let digest = fs::read_to_string(&id).expect("id");
+    assert_eq!(json(&metadata)["containerimage.digest"], digest.as_str());
+    assert_eq!(registry.manifest(&format!("app@{digest}")), index);
+    for (place, architecture, annotation) in [(0, "amd64", Value::Null), (1, "arm64", "arm".into())] {
+        let entry = &index["manifests"][place];
+        assert_eq!(
+            (&entry["platform"]["architecture"], &entry["annotations"]["a"]),
+            (&architecture.into(), &"entry".into())
+        );
+        let manifest = registry.manifest(&format!("app@{}", entry["digest"].as_str().expect("digest")));
+        assert_eq!(manifest["annotations"]["a"], annotation);
+    }
+    // All of it is in the store, and goes from there as it is but for the index, which is made when it is needed.
+    let other = format!("{}/other:1", registry.address());
+    kiln.ok(&["tag", &name, &other]);
+    kiln.ok(&["push", "-q", &other]);
+    let pushed: Vec<Value> = registry.manifest("other:1")["manifests"].as_array().cloned().unwrap_or_default();
+    let digests = |entries: &[Value]| entries.iter().map(|entry| entry["digest"].clone()).collect::<Vec<_>>();
+    assert_eq!(digests(&pushed), digests(index["manifests"].as_array().expect("manifests")));
+}
+
+#[test]
 fn all_stages_are_built_when_asked_for() {
     if !is_root_for("all stages") {
         return;

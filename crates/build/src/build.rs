@@ -110,7 +110,7 @@ impl Builder {
         }
         lowered.append(&mut others);
         let solved = self.solve(request, lowered, platforms, &client, &progress, &cancellation).await?;
-        self.export(request, solved, &progress).await
+        self.export(request, solved, &progress, &cancellation).await
     }
 
     /// The graph of a plan, and the base images that it took.
@@ -188,11 +188,19 @@ impl Builder {
         }
     }
 
-    async fn export(&self, request: &Request, solved: Solved, progress: &Sink) -> Result<Outcome, BuildError> {
+    async fn export(
+        &self,
+        request: &Request,
+        solved: Solved,
+        progress: &Sink,
+        cancellation: &CancellationToken,
+    ) -> Result<Outcome, BuildError> {
         let (store, request, sink) = (self.store.clone(), request.clone(), progress.clone());
         let (outcome, pushes) = blocking(move || export(&store, &request, solved, &sink)).await??;
-        push::all(&self.store, &self.registry, &pushes, progress).await?;
-        Ok(outcome)
+        tokio::select! {
+            pushed = push::all(&self.store, &self.registry, &pushes, progress) => pushed.map(|()| outcome),
+            () = cancellation.cancelled() => Err(BuildError::Cancelled),
+        }
     }
 }
 

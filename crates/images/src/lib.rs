@@ -1,4 +1,4 @@
-//! Images in and out of the store: pull, load, save, pack, unpack.
+//! Images in and out of the store: pull, push, load, save, pack, unpack.
 //!
 //! This crate turns layers into tar archives and compressed blobs and back, and images into the
 //! formats in which they travel. It does not know Dockerfiles, containers or how progress is shown.

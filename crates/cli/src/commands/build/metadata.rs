@@ -33,7 +33,8 @@ pub(super) fn members(request: &Request, outcome: &Outcome) -> Map<String, Value
     members.insert("buildx.build.ref".into(), json!(reference()));
     let exported = || outcome.kept.iter().chain(outcome.exported.iter().flatten());
     let id = outcome.images.iter().find_map(|image| image.id.as_ref());
-    if let Some(id) = id.or_else(|| exported().find_map(|exported| exported.configs.first())) {
+    let id = id.or_else(|| exported().find_map(|exported| exported.configs.first()));
+    if let Some(id) = id.filter(|_| outcome.images.len() < 2) {
         members.insert("containerimage.config.digest".into(), json!(id));
     }
     if let Some(exported) = exported().next() {

@@ -46,11 +46,14 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The id of the image that was kept, or the digest of what was written.
+/// The id of the image that was kept, or the digest of what was written; of several platforms that of their index.
 fn image_id(outcome: &Outcome) -> Option<String> {
+    let exported = || outcome.kept.iter().chain(outcome.exported.iter().flatten());
+    if let (Some(index), true) = (exported().next(), outcome.images.len() > 1) {
+        return Some(index.descriptor.digest.to_string());
+    }
     let kept = outcome.images.iter().find_map(|image| image.id.as_ref());
-    let written = || outcome.exported.iter().flatten().find_map(|exported| exported.configs.first());
-    kept.or_else(written).map(ToString::to_string)
+    kept.or_else(|| exported().find_map(|exported| exported.configs.first())).map(ToString::to_string)
 }
 
 fn summary(request: &Request, id: Option<&str>) {

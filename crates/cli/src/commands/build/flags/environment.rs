@@ -26,6 +26,10 @@ impl Environment {
                     .into(),
             );
         }
+        // Docker's builds take `full` for more of them.
+        if text("BUILDX_GIT_LABELS").is_some_and(|value| arguments::truth(&value) != Some(false)) {
+            return Err("BUILDX_GIT_LABELS is set: kiln adds no labels about the repository; use --label".into());
+        }
         let truth = |name: &str| {
             let value = text(name);
             let read = |value: String| arguments::truth(&value).ok_or_else(|| format!("invalid {name}: {value:?}"));
@@ -63,6 +67,7 @@ mod tests {
         assert_eq!(read("BUILDKIT_PROGRESS", "tty").unwrap().progress.as_deref(), Some("tty"));
         assert!(!read("BUILDX_NO_DEFAULT_LOAD", "1").unwrap().keeps_by_default);
         assert!(read("BUILDX_NO_DEFAULT_LOAD", "perhaps").is_err());
+        assert!(read("BUILDX_GIT_LABELS", "full").is_err() && read("BUILDX_GIT_LABELS", "0").is_ok());
         assert!(read("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "p.json").is_err());
     }
 }

@@ -60,18 +60,20 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
 
 /// The build without its contexts.
 fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Request, Failure> {
-    let names = parse_all(&arguments.tags, |text| {
-        text.parse::<Reference>().map_err(|error| unbuildable(format!("invalid tag {text:?}: {error}")))
-    })?;
-    let outputs = outputs(arguments, environment, &names)?;
+    let names = parse_all(&arguments.tags, name)?;
+    let platforms = platforms(&arguments.platforms, environment.platform.as_deref())?;
+    let outputs = outputs(arguments, environment, &names, platforms.len())?;
     let build_args = pairs::build_args(&arguments.build_args, &|name| std::env::var(name).ok()).map_err(malformed)?;
+    if build_args.get("BUILDKIT_INLINE_CACHE").and_then(|value| arguments::truth(value)) == Some(true) {
+        eprintln!("WARNING: BUILDKIT_INLINE_CACHE: kiln writes no cache into images yet");
+    }
     let network = entitlements::network(&arguments.network)?;
     Ok(Request {
         dockerfile: DockerfileText::default(),
         build_args,
         labels: pairs::labels(&arguments.labels).map_err(malformed)?,
         target: arguments.target.clone(),
-        platforms: platforms(&arguments.platforms, environment.platform.as_deref())?,
+        platforms,
         named_contexts: BTreeMap::new(),
         no_cache: no_cache(arguments),
         pull: arguments.pull,
@@ -110,7 +112,22 @@ fn refuse(arguments: &BuildArguments, environment: &Environment) -> Result<(), F
         .map_err(malformed)
 }
 
-fn outputs(arguments: &BuildArguments, environment: &Environment, names: &[Reference]) -> Result<Outputs, Failure> {
+/// One `-t`.
+fn name(text: &str) -> Result<Reference, Failure> {
+    let invalid = |reason: String| unbuildable(format!("invalid tag {text:?}: {reason}"));
+    let name: Reference = text.parse().map_err(|error| invalid(format!("{error}")))?;
+    if name.digest().is_some() {
+        return Err(invalid("refusing to create a tag with a digest reference".into()));
+    }
+    Ok(name)
+}
+
+fn outputs(
+    arguments: &BuildArguments,
+    environment: &Environment,
+    names: &[Reference],
+    platforms: usize,
+) -> Result<Outputs, Failure> {
     let annotations = parse_all(&arguments.annotations, |text| annotations::flag(text).map_err(malformed))?;
     let annotations: Vec<Annotation> = annotations.into_iter().flatten().collect();
     let wishes = Wishes {
@@ -120,7 +137,9 @@ fn outputs(arguments: &BuildArguments, environment: &Environment, names: &[Refer
         annotations: &annotations,
         names,
         keep_by_default: environment.keeps_by_default,
-        describe: arguments.metadata_file.is_some(),
+        // Several platforms together have no other id than their index's digest.
+        describe: arguments.metadata_file.is_some()
+            || platforms > 1 && (arguments.iidfile.is_some() || arguments.quiet),
     };
     let outputs = outputs::resolve(&wishes).map_err(malformed)?;
     if arguments.iidfile.is_some() && outputs.has_file_system() {

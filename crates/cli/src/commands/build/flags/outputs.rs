@@ -56,6 +56,10 @@ pub(super) fn resolve(wishes: &Wishes<'_>) -> Result<Outputs, String> {
     for spec in specs {
         outputs.add(spec, wishes)?;
     }
+    let carries = |output: &Output| !matches!(output.kind, OutputKind::Local | OutputKind::Tar);
+    if !wishes.annotations.is_empty() && outputs.kept.is_none() && !outputs.written.iter().any(carries) {
+        return Err("no output could carry the annotations: file systems have no manifest".into());
+    }
     let to_stdout = |output: &&Output| output.destination == Destination::Stdout;
     if outputs.written.iter().filter(to_stdout).count() > 1 {
         return Err("several outputs cannot all go to the standard output: name a dest".into());
@@ -132,13 +136,14 @@ mod tests {
     use super::*;
 
     fn resolved(outputs: &[&str], flags: &[&str], names: &[&str]) -> Result<Outputs, String> {
+        let annotation = crate::commands::build::flags::annotations::flag("a=b").unwrap();
         let outputs: Vec<String> = outputs.iter().map(|&text| text.to_owned()).collect();
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
         resolve(&Wishes {
             outputs: &outputs,
             push: flags.contains(&"push"),
             load: flags.contains(&"load"),
-            annotations: &[],
+            annotations: if flags.contains(&"annotation") { &annotation } else { &[] },
             names: &names,
             keep_by_default: !flags.contains(&"no default load"),
             describe: false,
@@ -228,6 +233,9 @@ mod tests {
             let error = resolved(&[text], &[], &[]).map(|_| ()).unwrap_err();
             assert!(error.starts_with(message) || error.contains(message), "{text}: {error}");
         }
+        let error = resolved(&["out"], &["annotation"], &[]).map(|_| ()).unwrap_err();
+        assert!(error.starts_with("no output could carry the annotations"), "{error}");
+        assert!(resolved(&["out", "type=oci,dest=a"], &["annotation"], &[]).is_ok());
         let error = resolved(&["-", "type=oci"], &[], &[]).map(|_| ()).unwrap_err();
         assert!(error.contains("several outputs"), "{error}");
     }
