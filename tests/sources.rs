@@ -286,3 +286,32 @@ fn git_directory_as_link(repository: &Repository) {
     let commit = repository.git(&["commit-tree", "-m", "evil", &tree]);
     repository.git(&["update-ref", "refs/heads/main", &commit]);
 }
+
+/// ssh itself is another's; what it is started with, and that the forwarded agent answers it, is seen by a program in
+/// its place.
+#[test]
+fn a_repository_over_ssh_is_asked_with_the_forwarded_agent_and_without_the_users_settings() {
+    use std::os::unix::fs::PermissionsExt;
+    let kiln = Kiln::new();
+    let place = kiln.scratch("keys");
+    let key = place.join("key");
+    tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().expect("UTF-8")]);
+    let programs = kiln.scratch("programs");
+    let seen = programs.join("seen");
+    let script = format!("#!/bin/sh\n{{ echo \"$@\"; ssh-add -L; env; }} > {} 2>&1\nexit 1\n", seen.display());
+    fs::write(programs.join("ssh"), script).expect("program");
+    fs::set_permissions(programs.join("ssh"), fs::Permissions::from_mode(0o755)).expect("mode");
+    let context = context(&kiln, "FROM scratch\nADD git@host.invalid:owner/r.git /r\n");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("PATH"));
+    let ssh = format!("default={}", key.display());
+    let mut command = kiln.command(&["build", "--ssh", &ssh, context.to_str().expect("UTF-8")]);
+    let answer = kiln_tests::kiln::answer(command.env("PATH", path).env("GIT_SSH_COMMAND", "touch /nothing"));
+    assert!(!answer.status.success() && answer.stderr.contains("git ls-remote failed"), "{answer}");
+    let seen = read(seen);
+    let public = read(place.join("key.pub"));
+    assert!(seen.contains(public.split(' ').nth(1).expect("public key")), "{seen}");
+    for words in ["-F /dev/null", "BatchMode=yes", "IdentityFile=none", "git@host.invalid git-upload-pack"] {
+        assert!(seen.contains(words), "{words}: {seen}");
+    }
+    assert!(!seen.contains("touch /nothing"), "{seen}");
+}

@@ -36,4 +36,4 @@ pub use kiln_progress::Stream;
 pub use kiln_runtime::{Note, Signaller, StartError, Status, Terminal, Tier};
 pub use running::{Finished, Pipes, Running};
 pub use sandbox::Sandbox;
-pub use socket::Serve;
+pub use socket::{Serve, Served};

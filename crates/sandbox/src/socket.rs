@@ -23,7 +23,7 @@ impl std::fmt::Debug for Serve {
 }
 
 /// A socket whose connections are served until this is dropped.
-pub(crate) struct Served {
+pub struct Served {
     listener: UnixListener,
     open: Arc<Mutex<Open>>,
     thread: Option<JoinHandle<()>>,
@@ -38,7 +38,11 @@ struct Open {
 }
 
 impl Served {
-    pub(crate) fn start(listener: UnixListener, serve: Serve) -> io::Result<Self> {
+    /// Serves what connects to `listener` from now on, each connection by `serve`.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn start(listener: UnixListener, serve: Serve) -> io::Result<Self> {
         let open = Arc::<Mutex<Open>>::default();
         let (accepting, registry) = (listener.try_clone()?, Arc::clone(&open));
         let thread = std::thread::Builder::new().name("socket".into());

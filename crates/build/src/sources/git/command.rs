@@ -2,17 +2,21 @@
 //! only transports that cannot run commands. Credentials go by environment, never by argument.
 
 use std::ffi::OsStr;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kiln_sandbox::{Serve, Served};
 use kiln_store::Store;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::super::net::wait;
 use super::super::{SourceError, Watch};
 use crate::client::Client;
+use crate::ssh::SshAgent;
 
 /// How much git may say where its answer is read, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 20;
@@ -32,6 +36,8 @@ const KEPT: [&str; 11] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
+/// The SSH agent that repositories are asked with, as `--ssh default` names it.
+const SSH_AGENT: &str = "default";
 /// Settings of every run.
 const SETTINGS: [(&str, &str); 14] = [
     ("core.hooksPath", "/dev/null"),
@@ -61,6 +67,8 @@ pub(super) struct Git<'a> {
     settings: Vec<(String, String)>,
     /// What no message may show.
     hidden: Vec<String>,
+    /// The caller's SSH agent, at a socket in the home.
+    agent: Option<Served>,
 }
 
 impl<'a> Git<'a> {
@@ -71,17 +79,23 @@ impl<'a> Git<'a> {
         store: &Store,
         watch: &'a Watch<'a>,
     ) -> Result<Self, SourceError> {
-        let protocols = if address.starts_with("file://") { "file" } else { "http:https:ssh:git" };
-        let mut git = Git { watch, home: store.scratch()?, protocols, settings: Vec::new(), hidden: Vec::new() };
+        let mut git = Git::local(store, watch)?;
+        if address.starts_with("file://") {
+            return Ok(git);
+        }
+        git.protocols = "http:https:ssh:git";
         if let Some(site) = Site::of(address) {
             git.authenticate(&site, client)?;
+        } else if !address.starts_with("git://") {
+            git.agent = client.ssh_agent(SSH_AGENT).map(|agent| serve(&git.home, agent)).transpose()?;
         }
         Ok(git)
     }
 
     /// git for repositories of this machine only.
     pub(super) fn local(store: &Store, watch: &'a Watch<'a>) -> Result<Self, SourceError> {
-        Ok(Git { watch, home: store.scratch()?, protocols: "file", settings: Vec::new(), hidden: Vec::new() })
+        let (settings, hidden) = (Vec::new(), Vec::new());
+        Ok(Git { watch, home: store.scratch()?, protocols: "file", settings, hidden, agent: None })
     }
 
     fn authenticate(&mut self, site: &Site<'_>, client: &dyn Client) -> Result<(), SourceError> {
@@ -157,6 +171,9 @@ impl<'a> Git<'a> {
             ("GIT_SSH_VARIANT".into(), "ssh".into()),
             ("GIT_SSH_COMMAND".into(), self.ssh().into()),
         ];
+        if self.agent.is_some() {
+            variables.push(("SSH_AUTH_SOCK".into(), socket(&self.home).into()));
+        }
         let own = self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain(own).collect();
         variables.push(("GIT_CONFIG_COUNT".into(), settings.len().to_string().into()));
@@ -198,6 +215,18 @@ impl Drop for Git<'_> {
         // What stays goes with the session.
         let _ = std::fs::remove_dir_all(&self.home);
     }
+}
+
+/// The agent's socket while git runs.
+fn serve(home: &Path, agent: Arc<dyn SshAgent>) -> Result<Served, SourceError> {
+    let failed = SourceError::local("making a socket for the SSH agent");
+    let served = UnixListener::bind(socket(home));
+    let serve = Serve(Arc::new(move |connection| agent.serve(connection)));
+    served.and_then(|listener| Served::start(listener, serve)).map_err(failed)
+}
+
+fn socket(home: &Path) -> PathBuf {
+    home.join("agent")
 }
 
 /// The part of an HTTP address that credentials are for.
