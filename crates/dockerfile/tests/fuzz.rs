@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kiln_dockerfile::ignore::IgnoreMatcher;
+use kiln_dockerfile::lint::{self, LintOptions};
 use kiln_dockerfile::shell::{Options, Shell};
 use kiln_dockerfile::{
     Base, BaseName, Bases, Dockerfile, Emphasis, Plan, PlanOptions, ResolvedBase, bytes_of, check_frontend, format,
@@ -53,7 +54,25 @@ fn put_through(bytes: &[u8]) -> Result<(), TestCaseError> {
             }
         }
     }
+    rules(&text)?;
     words(&text);
+    Ok(())
+}
+
+/// All rules, without base images and with them; every finding is about lines that are there.
+fn rules(text: &str) -> Result<(), TestCaseError> {
+    let plan = PlanOptions::new(Platform::new("linux", "amd64"));
+    let matcher = IgnoreMatcher::from_file("*.c\n!a\n").expect("patterns");
+    let mut bases = Bases::new();
+    for _ in 0..2 {
+        let options = LintOptions { hints: true, ignored: Some(&matcher), ..LintOptions::new(&plan, &bases) };
+        let report = lint::check(text, &options);
+        for finding in &report.findings {
+            let lines = finding.span.first_line as usize..=finding.span.last_line as usize;
+            prop_assert!(*lines.start() > 0 && *lines.end() <= text.lines().count() + 1, "{:?}", finding);
+        }
+        bases = report.missing.into_iter().map(|base| (base.clone(), resolved(&base))).collect();
+    }
     Ok(())
 }
 
