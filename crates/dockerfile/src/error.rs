@@ -401,14 +401,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The candidate that is closest to `word`, if any is close enough to have been meant.
+/// The candidate that is closest to `word`, if any is close enough to have been meant: at most two letters are
+/// other, missing or too many. Nothing else was meant if `word` itself, in any case, is among them.
 pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    const FURTHEST: usize = 2;
     let word = word.to_lowercase();
-    let limit = if word.chars().count() < 4 { 1 } else { 2 };
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| (1..=limit).contains(distance))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate.to_owned())
+    let distance = |candidate: &'a str| (strsim::levenshtein(&word, &candidate.to_lowercase()), candidate);
+    let closest = candidates.into_iter().map(distance).min_by_key(|(distance, _)| *distance);
+    closest.filter(|(distance, _)| (1..=FURTHEST).contains(distance)).map(|(_, candidate)| candidate.to_owned())
 }

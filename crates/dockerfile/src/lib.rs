@@ -43,6 +43,7 @@ pub mod outline;
 mod path;
 mod plan;
 mod print;
+mod quote;
 mod reader;
 mod render;
 pub mod shell;

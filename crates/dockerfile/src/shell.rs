@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::glob::ValuePattern;
+use crate::quote::quoted;
 
 /// Where the values of variables come from.
 pub trait Variables {
@@ -58,6 +59,8 @@ pub enum ShellProblem {
     Unclosed(String),
     /// `${` without its `}`.
     MissingBrace,
+    /// `${x/a` without a second `/`.
+    MissingSlash,
     /// `${}` and the like.
     BadSubstitution,
     /// `${x!y}`.
@@ -89,6 +92,7 @@ impl fmt::Display for ShellProblem {
         match self {
             Self::Unclosed(what) => write!(f, "unexpected end of statement while looking for matching {what}"),
             Self::MissingBrace => f.write_str("syntax error: missing '}'"),
+            Self::MissingSlash => f.write_str("syntax error: missing '/' in ${}"),
             Self::BadSubstitution => f.write_str("syntax error: bad substitution"),
             Self::UnsupportedModifier(m) => write!(f, "unsupported modifier ({m}) in substitution"),
             Self::Required { name, message } => write!(f, "{name}: {message}"),
@@ -102,7 +106,7 @@ impl fmt::Display for ShellProblem {
 
 /// A word that could not be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("failed to process {word:?}: {problem}")]
+#[error("failed to process {}: {problem}", quoted(word))]
 pub struct ShellError {
     /// The word as written.
     pub word: String,
@@ -392,7 +396,7 @@ impl<'a> Run<'a> {
             Some(c @ ('#' | '%')) => self.trimmed(name, c),
             Some('/') => self.replaced(name),
             Some(c) => Err(ShellProblem::UnsupportedModifier(c.to_string())),
-            None => Err(ShellProblem::UnsupportedModifier("end of text".to_owned())),
+            None => Err(ShellProblem::UnsupportedModifier(char::REPLACEMENT_CHARACTER.to_string())),
         }
     }
 
@@ -401,6 +405,7 @@ impl<'a> Run<'a> {
         self.operands += 1;
         match self.until(Some(stop), raw_escapes) {
             Ok((word, _)) => Ok(word),
+            Err(_) if self.rest.is_empty() && stop == '/' => Err(ShellProblem::MissingSlash),
             Err(_) if self.rest.is_empty() => Err(ShellProblem::MissingBrace),
             Err(problem) => Err(problem),
         }

@@ -116,7 +116,8 @@ impl Stages {
     /// The global variable that was perhaps meant by one of these names.
     fn similar_variable(&self, names: &BTreeSet<String>) -> Option<String> {
         let known = self.globals.settings().pairs();
-        names.iter().find_map(|name| suggestion(name, known.iter().map(|(known, _)| known.as_str())))
+        let long = names.iter().filter(|name| name.len() > 2);
+        long.into_iter().find_map(|name| suggestion(name, known.iter().map(|(known, _)| known.as_str())))
     }
 
     /// What the target needs, as far as the known bases tell: their ONBUILD triggers may need more.

@@ -138,7 +138,7 @@ kinds!(
     shell_kind,
     SHELL,
     ShellProblem,
-    [Unclosed, MissingBrace, BadSubstitution, UnsupportedModifier, Required, BadPattern, TooLong,]
+    [Unclosed, MissingBrace, MissingSlash, BadSubstitution, UnsupportedModifier, Required, BadPattern, TooLong,]
 );
 
 /// Kinds that the text of a Dockerfile alone does not cause.
@@ -271,6 +271,7 @@ const WRONG: &[&str] = &[
     "FROM --platform=a/b/c/d a\n",
     "FROM a\nWORKDIR \"open\n",
     "FROM a\nWORKDIR ${open:-\n",
+    "FROM a\nWORKDIR ${x/a\n",
     "FROM a\nWORKDIR ${}\n",
     "FROM a\nWORKDIR ${a!b}\n",
     "FROM a\nWORKDIR ${a:?is needed}\n",

@@ -6,6 +6,7 @@ use kiln_graph::Chain;
 use kiln_oci::{HealthCheck, HistoryEntry};
 
 use crate::environment::Environment;
+use crate::quote;
 use crate::shell::Variables;
 
 use super::state::Declared;
@@ -41,35 +42,13 @@ pub(super) fn run(args: &[String], arguments: &Chain<Declared>, environment: &En
 
 /// `["a" "b"]`
 pub(super) fn quoted(words: &[String]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let quoted: Vec<String> = words.iter().map(|word| quote::quoted(word)).collect();
     format!("[{}]", quoted.join(" "))
 }
 
 /// `[a b]`
 pub(super) fn plain(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
-}
-
-/// A string in double quotes; what cannot be printed is escaped.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c == '\x7f' => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// HEALTHCHECK with all its settings.

@@ -1,7 +1,7 @@
 //! A lowered Dockerfile in the words of the conformance files, over their made-up registry.
 
 use kiln_dockerfile::{Base, BaseName, Bases, Dockerfile, Error, Lowered, Plan, PlanOptions, ResolvedBase};
-use kiln_graph::{ExecOp, Op};
+use kiln_graph::{ExecOp, Mount, MountKind, NetworkMode, Op};
 use kiln_oci::{Digest, ImageConfig, Platform, Reference};
 use serde_json::{Value, json};
 
@@ -10,7 +10,11 @@ use super::{map, parse, text};
 pub(crate) fn lower(request: &Value) -> Value {
     match lowered(request) {
         Ok(Ok(lowered)) => success(&lowered),
-        Ok(Err(error)) => parse::failure(&error),
+        Ok(Err(error)) => {
+            let mut answer = parse::failure(&error);
+            answer.as_object_mut().and_then(|members| members.remove("phase"));
+            answer
+        }
         Err(message) => json!({ "ok": false, "error": message }),
     }
 }
@@ -100,5 +104,29 @@ fn exec_answer(exec: &ExecOp) -> Value {
     if !exec.user.is_empty() {
         answer["user"] = json!(exec.user);
     }
+    let network = match exec.network {
+        NetworkMode::Default => None,
+        NetworkMode::None => Some("NONE"),
+        NetworkMode::Host => Some("HOST"),
+    };
+    if let Some(network) = network {
+        answer["network"] = json!(network);
+    }
+    let mut mounts: Vec<String> = exec.mounts.iter().map(mount).collect();
+    mounts.extend(exec.scripts.first().map(|_| "bind:/dev/pipes/".to_owned()));
+    if !mounts.is_empty() {
+        answer["mounts"] = json!(mounts);
+    }
     answer
+}
+
+fn mount(mount: &Mount) -> String {
+    let kind = match mount.kind {
+        MountKind::Bind(_) => "bind",
+        MountKind::Cache(_) => "cache",
+        MountKind::Tmpfs(_) => "tmpfs",
+        MountKind::Secret(_) => "secret",
+        MountKind::Ssh(_) => "ssh",
+    };
+    format!("{kind}:{}", mount.target)
 }
