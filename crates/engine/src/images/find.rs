@@ -48,7 +48,11 @@ impl Engine {
         let full = full.map(|full| full.to_string()).filter(|full| found.has_name(full));
         let name_or_id = full.unwrap_or_else(|| found.id.to_string());
         let fitting = self.store.images().resolve_for(&name_or_id, platform)?;
-        fitting.ok_or_else(|| Error::NoSuchPlatform { name: name.into(), platform: platform.to_string() })
+        fitting.ok_or_else(|| {
+            let reference = name.parse::<Reference>().ok().filter(|_| !is_id_prefix(name));
+            let name = reference.map_or_else(|| name.into(), |reference| reference.with_default_tag().familiar());
+            Error::NoSuchPlatform { name, platform: platform.to_string() }
+        })
     }
 
     fn image_by_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {

@@ -73,7 +73,8 @@ impl Engine {
 /// `REPOSITORY@DIGEST` for every repository that names an image whose manifest is known.
 pub(super) fn repository_digests(image: &Image) -> Vec<String> {
     let Some(manifest) = &image.manifest else { return Vec::new() };
+    let names = image.names.iter().chain(&image.names_by_platform);
     let repositories: BTreeSet<String> =
-        image.names.iter().filter_map(|name| Some(name.parse::<Reference>().ok()?.familiar_name())).collect();
+        names.filter_map(|name| Some(name.parse::<Reference>().ok()?.familiar_name())).collect();
     repositories.into_iter().map(|repository| format!("{repository}@{manifest}")).collect()
 }
