@@ -41,7 +41,7 @@ fn the_process_sees_what_docker_shows(bench: &Bench) {
     assert_eq!(bench.start(&made.id).unwrap().stdout, expected);
     assert_eq!(bench.script("cat /etc/hostname").stdout.len(), 13);
     // With a single id there are no further groups.
-    let groups = if bench.engine.tier().is_single_id() { "" } else { " groups=10(wheel)" };
+    let groups = if bench.engine.tier().is_single_id() { "" } else { " groups=0(root),10(wheel)" };
     assert_eq!(bench.script("id").stdout, format!("uid=0(root) gid=0(root){groups}\n"));
 }
 
