@@ -211,7 +211,9 @@ fn unknown_user() {
 #[test]
 fn not_supported_yet_is_said_with_its_line() {
     let kiln = kiln();
-    for (line, word) in [("RUN --device=vendor.com/class=name true", "device"), ("ADD https://example.org/x /x", "http")] {
+    for (line, word) in
+        [("RUN --device=vendor.com/class=name true", "device"), ("ADD https://example.org/x /x", "http")]
+    {
         let answer = fails(&kiln, &format!("FROM busybox\n{line}\n"), &["not supported yet", word]);
         at_line(&answer, 2);
     }

@@ -97,7 +97,7 @@ fn a_build_has_all_the_names_that_docker_gives_it() {
     for command in ["build", "buildx build", "buildx b", "builder build", "image build"] {
         let mut words: Vec<&str> = command.split(' ').collect();
         words.push("/no/such/context");
-        kiln.fails(&words, &["ERROR: unable to prepare context: path \"/no/such/context\" not found"]);
+        kiln.fails(&words, &["ERROR: failed to build: unable to prepare context: path \"/no/such/context\" not found"]);
     }
 }
 
@@ -225,6 +225,11 @@ fn a_build_is_pushed() {
     let again = kiln.ok(&["push", &name("app:2")]).stdout;
     assert!(again.contains("Layer already exists"), "{again}");
     assert!(again.contains(&format!("2: digest: {digest} size:")), "{again}");
+    let all = kiln.ok(&["push", "--all-tags", &name("app")]).stdout;
+    assert!(["1: digest: ", "2: digest: "].iter().all(|line| all.contains(line)), "{all}");
+    kiln.fails(&["push", "--all-tags", &name("app:1")], &["tag can't be used with --all-tags/-a"]);
+    kiln.fails(&["push", "--all-tags", &name("other")], &["An image does not exist locally with the tag: "]);
+    kiln.fails(&["push", &name(&format!("app@{digest}"))], &["cannot push a digest reference"]);
 }
 
 #[test]

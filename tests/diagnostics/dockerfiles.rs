@@ -171,14 +171,14 @@ fn a_context_that_is_not_there() {
     let answer = project.kiln.run(&["build", "-q", "nowhere"]);
     assert_eq!(answer.code(), 1, "{answer}");
     expect![[r#"
-        ERROR: unable to prepare context: path "nowhere" not found
+        ERROR: failed to build: unable to prepare context: path "nowhere" not found
     "#]]
     .assert_eq(&project.plain(&answer));
     project.file("file", b"");
     let answer = project.kiln.run(&["build", "-q", text(&project.context.join("file"))]);
     assert_eq!(answer.code(), 1, "{answer}");
     expect![[r#"
-        ERROR: unable to prepare context: "CONTEXT/file" is not a directory
+        ERROR: failed to build: unable to prepare context: "CONTEXT/file" is not a directory
     "#]]
     .assert_eq(&project.plain(&answer));
 }

@@ -79,7 +79,7 @@ pub(super) fn is_web(text: &str) -> bool {
 }
 
 fn unusable(reason: String) -> Failure {
-    Failure::new(format!("ERROR: unable to prepare context: {reason}"))
+    Failure::new(format!("ERROR: failed to build: unable to prepare context: {reason}"))
 }
 
 #[cfg(test)]
@@ -95,7 +95,10 @@ mod tests {
         for text in ["https://h/r.git#v1", "git@h:r", "github.com/o/r", "ssh://git@h/r", "git://h/r", "file:///srv/r"] {
             assert!(matches!(parse(text).unwrap(), ContextArgument::Repository(_)), "{text}");
         }
-        assert_eq!(parse("no/such").unwrap_err(), "ERROR: unable to prepare context: path \"no/such\" not found");
+        assert_eq!(
+            parse("no/such").unwrap_err(),
+            "ERROR: failed to build: unable to prepare context: path \"no/such\" not found"
+        );
         assert!(parse("/etc/passwd").unwrap_err().contains("is not a directory"));
         assert!(parse("ext::sh -c id").unwrap_err().contains("not found"));
     }

@@ -1,5 +1,7 @@
 //! `--shm-size` and `--ulimit`: sizes and limits of RUN, as Go's docker/go-units reads them.
 
+use std::collections::BTreeMap;
+
 use kiln_graph::Ulimit;
 
 /// The limits that a process has on Linux, by the names of setrlimit(2).
@@ -59,6 +61,12 @@ pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     Ok(Ulimit { name: name.into(), soft, hard })
 }
 
+/// Of limits with the same name the last, in the order of the names.
+pub(super) fn last_of_each(limits: &[Ulimit]) -> Vec<Ulimit> {
+    let by_name: BTreeMap<&str, &Ulimit> = limits.iter().map(|limit| (limit.name.as_str(), limit)).collect();
+    by_name.into_values().cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +98,8 @@ mod tests {
             ulimit("nofile=20:10"),
             Err("ulimit soft limit must be less than or equal to hard limit: 20 > 10".into())
         );
+        let all = ["nproc=3", "core=1", "core=2"].map(|text| ulimit(text).unwrap());
+        assert_eq!(last_of_each(&all), [ulimit("core=2").unwrap(), ulimit("nproc=3").unwrap()]);
         for text in ["", "nofile", "nofile=", "nofile=a", "nofile=1:b"] {
             assert!(ulimit(text).is_err(), "{text}");
         }

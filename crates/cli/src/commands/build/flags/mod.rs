@@ -80,7 +80,7 @@ fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Requ
         network,
         extra_hosts: parse_all(&arguments.add_hosts, |text| hosts::extra_host(text).map_err(unbuildable))?,
         shm_size: arguments.shm_size,
-        ulimits: arguments.ulimits.clone(),
+        ulimits: limits::last_of_each(&arguments.ulimits),
         cgroup_parent: arguments.cgroup_parent.clone(),
         allow: entitlements::allowed(&arguments.allow, network)?,
         names,
