@@ -1,9 +1,9 @@
 //! The entries of a layer in its tar: what BuildKit writes, in sorted order.
 //!
 //! Directories that are only there for what is in them come with it, or not at all. What an opaque
-//! directory hides is written as one whiteout for each child. Names of one file become hard links
-//! to the first. The root is written (as `./`) only if its mode or owner changed; BuildKit never
-//! writes it and so loses that.
+//! directory hides is written as one whiteout for each child, or as a mark where an archive of ADD had
+//! one. Names of one file become hard links to the first. The root is written (as `./`) only if its
+//! mode or owner changed; BuildKit never writes it and so loses that.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -87,6 +87,10 @@ impl<'a, W: Write> Packer<'a, W> {
 
     fn directory(&mut self, entry: &IndexEntry<'a>) -> Result<(), PackError> {
         self.append(&tar_entry(entry, self.newest))?;
+        if entry.opaque_mark() && self.opaque.is_none() {
+            let path = [entry.path(), b"/.wh..wh..opq"].concat();
+            return self.append(&Entry { path, ..Entry::default() });
+        }
         if entry.opaque() && self.opaque.is_none() {
             self.opaque = Some(entry.path());
         }

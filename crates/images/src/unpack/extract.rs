@@ -170,8 +170,9 @@ impl Place<'_> {
 
     /// Whether the nearest parent that the writer knows hides what lies below.
     fn hidden_by_writer(&self, path: &[u8]) -> bool {
-        let kinds = paths::parents(path).filter_map(|parent| self.writer.kind(parent));
-        kinds.last().is_some_and(|kind| kind != Kind::Directory)
+        let mut parents = paths::parents(path).filter_map(|parent| Some((parent, self.writer.kind(parent)?)));
+        let hides = |(parent, kind)| kind != Kind::Directory || self.writer.is_opaque(parent);
+        parents.any(hides)
     }
 
     /// The path in the layer that a hard link refers to. A file that only lower layers have is
@@ -203,12 +204,14 @@ impl Place<'_> {
         }
     }
 
-    /// One whiteout for each child that lower layers have: the destination may be the root, which
-    /// cannot be opaque.
+    /// The directory becomes opaque. The root cannot be: there it is one whiteout for each child that lower layers have.
     fn hide_children(&self, inside: &[u8], entry: &Entry, put: &Put<'_>) -> Result<(), UnpackError> {
         let directory = self.in_layer(&self.parent(inside, entry)?);
         if self.writer.kind(&directory).is_none() && self.lower.lookup(&directory).is_none() {
             self.writer.directory(&directory, &implied_directory())?;
+        }
+        if !directory.is_empty() {
+            return Ok(self.writer.opaque_mark(&directory)?);
         }
         for child in self.lower.children(&directory) {
             put.hide(&paths::join(&directory, child.entry.name()))?;

@@ -211,8 +211,8 @@ fn add_takes_whiteouts_for_deletions() {
     let base = [("w/", Directory), ("w/gone", File), ("w/stay", File), ("other", File)];
     let found = added(&base, "w", &[(".wh.gone", File), (".wh.never", File), ("new", File)]).unwrap();
     assert_eq!(found, ["w/", "w/gone gone", "w/new"]);
-    let found = added(&base, "w", &[(".wh..wh..opq", File), ("new", File)]).unwrap();
-    assert_eq!(found, ["w/", "w/gone gone", "w/new", "w/stay gone"]);
+    let found = added(&base, "w", &[(".wh.gone", File), (".wh..wh..opq", File), ("new", File)]).unwrap();
+    assert_eq!(found, ["w!/", "w/gone gone", "w/new"]);
     let found = added(&base, "", &[(".wh..wh..opq", File), ("w/", Directory)]).unwrap();
     assert_eq!(found, ["other gone", "w!/"]);
 }

@@ -113,6 +113,7 @@ impl<'a> Entry<'a> {
         body.digest = self.digest();
         body.parent_only = self.parent_only();
         body.opaque = self.opaque();
+        body.opaque_mark = self.opaque_mark();
         body.link_group = self.link_group().unwrap_or(0);
         body.set_target(self.target());
         body.set_device(self.device());

@@ -48,6 +48,24 @@ impl LayerWriter {
         Ok(())
     }
 
+    /// The same for an archive that has a mark for it: the mark is written again when the layer becomes a tar, with the
+    /// whiteouts that were put beside it, which then hide nothing.
+    pub fn opaque_mark(&self, path: impl AsRef<[u8]>) -> Result<()> {
+        self.opaque(&path)?;
+        let normal = path::normal(path.as_ref())?;
+        let at = if normal.is_empty() { normal } else { self.place(&normal)?.path };
+        if let Some(body) = self.state().tree.get_mut(&at) {
+            body.opaque_mark = true;
+        }
+        Ok(())
+    }
+
+    /// Whether this writer made a directory that hides what lower layers have in it.
+    pub fn is_opaque(&self, path: impl AsRef<[u8]>) -> bool {
+        let Ok(path) = path::normal(path.as_ref()) else { return false };
+        self.state().tree.get(&path).is_some_and(|body| body.opaque)
+    }
+
     /// The parent directory of an entry, made if missing, through symlinks of this layer.
     pub(super) fn place(&self, path: &[u8]) -> Result<Place> {
         let path = path::normal(path)?;
@@ -133,12 +151,12 @@ impl LayerWriter {
     }
 
     fn make_directory(&self, place: &Place, mut body: Body) -> Result<()> {
-        let there = self.state().tree.get(&place.path).map(|each| (each.kind, each.opaque));
+        let there = self.state().tree.get(&place.path).map(|each| (each.kind, each.opaque, each.opaque_mark));
         match there {
-            Some((Kind::Directory, opaque)) => {
+            Some((Kind::Directory, opaque, mark)) => {
                 // Of two threads that need the same missing parent, the second changes nothing.
                 if !body.parent_only {
-                    body.opaque = opaque;
+                    (body.opaque, body.opaque_mark) = (opaque, mark);
                     self.state().tree.insert(&place.path, body);
                 }
                 return Ok(());
@@ -158,21 +176,30 @@ impl LayerWriter {
         Ok(())
     }
 
-    /// Takes whiteouts out of opaque directories: they hide nothing, and a mount would list them there.
+    /// Takes whiteouts out of opaque directories: they hide nothing, and a mount would list them there. Beside a mark
+    /// they stay in the index.
     fn drop_idle_whiteouts(&self) -> Result<()> {
-        let mut idle = Vec::new();
+        let (mut idle, mut kept) = (Vec::new(), Vec::new());
         let mut opaque: Option<Vec<u8>> = None;
+        let mut marked: Option<Vec<u8>> = None;
         for (path, body) in self.state().tree.iter() {
             if opaque.as_ref().is_some_and(|directory| !path::is_within(&path, directory)) {
                 opaque = None;
             }
+            if body.opaque_mark {
+                marked = Some(path.clone());
+            }
             if body.kind == Kind::Whiteout && opaque.is_some() {
-                idle.push(path);
+                let is_marked = marked.as_deref() == Some(path::split(&path).0);
+                if is_marked { &mut kept } else { &mut idle }.push(path);
             } else if body.opaque && opaque.is_none() {
                 opaque = Some(path);
             }
         }
-        idle.iter().try_for_each(|path| self.remove(path))
+        idle.iter().chain(&kept).try_for_each(|path| self.remove(path))?;
+        let mut state = self.state();
+        kept.iter().for_each(|path| state.tree.insert(path, Body::whiteout()));
+        Ok(())
     }
 
     /// Applies owner, mode, xattrs and times of all directories, the deepest first.
