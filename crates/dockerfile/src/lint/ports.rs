@@ -1,5 +1,6 @@
 //! The words of EXPOSE, as far as their form is remarkable.
 
+use crate::lower::port;
 use crate::span::Span;
 
 use super::collector::Collector;
@@ -25,5 +26,5 @@ pub(super) fn check(word: &str, span: &Span, collector: &mut Collector<'_>) -> b
         let detail = format!("EXPOSE instruction should not define an IP address or host-port mapping, found '{word}'");
         collector.report_word(Rule::ExposeInvalidFormat, span, word, detail);
     }
-    true
+    port::parse(word).is_some()
 }

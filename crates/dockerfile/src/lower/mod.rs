@@ -7,7 +7,7 @@ mod image_env;
 mod inputs;
 mod metadata;
 mod mounts;
-mod port;
+pub(crate) mod port;
 mod run;
 mod signal;
 mod state;
