@@ -209,14 +209,8 @@ fn unknown_user() {
 }
 
 #[test]
-fn not_supported_yet_is_said_with_its_line() {
+fn what_is_not_supported_yet_is_said() {
     let kiln = kiln();
-    for (line, word) in
-        [("RUN --device=vendor.com/class=name true", "device"), ("ADD https://example.org/x /x", "http")]
-    {
-        let answer = fails(&kiln, &format!("FROM busybox\n{line}\n"), &["not supported yet", word]);
-        at_line(&answer, 2);
-    }
     kiln.fails(&["run", "-d", "busybox", "true"], &["not supported yet"]);
     kiln.fails(&["run", "--rm", "-p", "80:80", "busybox", "true"], &["not supported yet"]);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use kiln_tests::is_root_for;
-use kiln_tests::kiln::{Answer, Kiln, tool};
+use kiln_tests::kiln::{Answer, Kiln, answer, tool};
 use kiln_tests::user::User;
 
 /// Sends one message to an agent and prints the answer, both in hexadecimal.
@@ -244,4 +244,56 @@ COPY --from=run /out /
     assert!(read(&out, "insecure").contains("writable"));
     assert_eq!(read(&out, "none"), "lo ");
     assert!(read(&out, "host").contains("lo"));
+}
+
+/// Puts `$0` into the directory of CDI specifications as this process sees it, and runs the rest.
+const WITH_DEVICE: &str =
+    r#"mount -t tmpfs none /run && mkdir /run/cdi && printf %s "$0" > /run/cdi/kiln-test.yaml && exec "$@""#;
+
+#[test]
+fn devices_by_their_cdi_names() {
+    if !is_root_for("devices") {
+        return;
+    }
+    let kiln = with("busybox");
+    let library = kiln.scratch("library");
+    fs::write(library.join("lib"), "driver").expect("lib");
+    let specification = format!(
+        "cdiVersion: '0.6.0'
+kind: kiln.test/device
+devices:
+- name: sink
+  containerEdits:
+    env: [SINK=/dev/sink]
+    deviceNodes: [{{path: /dev/sink, hostPath: /dev/null}}]
+    mounts: [{{hostPath: {}, containerPath: /opt/driver, options: [ro]}}]
+- name: hooked
+  containerEdits:
+    hooks: [{{hookName: createContainer, path: /bin/true}}]
+",
+        library.display()
+    );
+    let build = |dockerfile: &str, flags: &[&str]| {
+        let context = context(&kiln, dockerfile);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", WITH_DEVICE, &specification]);
+        command.arg(kiln.program()).args(["build", "-q"]).args(flags).arg(&context);
+        answer(command.envs(kiln.environment()).stdin(Stdio::null()))
+    };
+    let dockerfile = "FROM busybox AS run
+RUN --device=kiln.test/device=sink,required mkdir /out; echo gone > $SINK && test -c $SINK && cat $SINK /opt/driver/lib > /out/o; touch /opt/driver/x || echo refused >> /out/o
+RUN --device=other.test/device=none ls /dev >> /out/o
+FROM scratch
+COPY --from=run /out /
+";
+    let refused = build(dockerfile, &[]);
+    assert!(refused.stderr.contains("device=kiln.test/device=sink is not allowed"), "{refused}");
+    let out = kiln.scratch("out");
+    build(dockerfile, &["--allow", "device=kiln.test/device", "-o", text(&out)]).succeeded();
+    let said = read(&out, "o");
+    assert!(said.starts_with("driverrefused\n") && !said.contains("sink"), "{said}");
+    let missing = build("FROM busybox\nRUN --device=kiln.test/device=no,required true\n", &["--allow", "device"]);
+    assert!(missing.stderr.contains("required device \"kiln.test/device=no\" is not registered"), "{missing}");
+    let hooked = build("FROM busybox\nRUN --device=kiln.test/device=hooked true\n", &["--allow", "device"]);
+    assert!(hooked.stderr.contains("asks for hooks"), "{hooked}");
 }

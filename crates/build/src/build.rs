@@ -173,7 +173,7 @@ impl Builder {
             registry: self.registry.clone(),
             sources: Sources::new(self.store.clone(), self.registry.clone(), Arc::clone(client)),
             definition,
-            allow: request.allow,
+            allow: request.allow.clone(),
             build_id: build_id(),
             lineage: request.dockerfile.name.clone(),
             progress: progress.clone(),

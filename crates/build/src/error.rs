@@ -16,9 +16,6 @@ pub enum BuildError {
     /// The Dockerfile is wrong, or cannot be built as asked: all that was found, at least one.
     #[error("{}", first(.0))]
     Dockerfile(Vec<kiln_dockerfile::Error>),
-    /// `# syntax=` names a frontend that is not the Dockerfile's own, and kiln runs no other.
-    #[error("the syntax directive asks for the frontend {0}: frontends other than docker/dockerfile are not supported")]
-    ForeignFrontend(String),
     /// A base image cannot be had.
     #[error("{name}: {reason}")]
     Base {
@@ -105,6 +102,14 @@ pub enum StepProblem {
     /// The caller has no SSH agent of that id, and the step needs it.
     #[error("no SSH key {0:?} forwarded from the client")]
     MissingSshAgent(String),
+    /// No specification of this machine describes a device that the step needs.
+    #[error("required device {name:?} is not registered")]
+    MissingDevice {
+        /// The device, or a kind of devices.
+        name: String,
+        /// Specifications that cannot be read, a line each.
+        faults: Vec<String>,
+    },
     /// The step wants more than the caller allowed.
     #[error("{0} is not allowed")]
     NotAllowed(Entitlement),
@@ -127,20 +132,23 @@ pub enum StepProblem {
 }
 
 /// What a step may do only when the caller allows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entitlement {
     /// `network.host`
     HostNetwork,
     /// `security.insecure`
     Insecure,
+    /// `device=NAME`
+    Device(String),
 }
 
 impl std::fmt::Display for Entitlement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Entitlement::HostNetwork => "network.host",
-            Entitlement::Insecure => "security.insecure",
-        })
+        match self {
+            Entitlement::HostNetwork => f.write_str("network.host"),
+            Entitlement::Insecure => f.write_str("security.insecure"),
+            Entitlement::Device(name) => write!(f, "device={name}"),
+        }
     }
 }
 

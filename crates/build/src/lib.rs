@@ -9,6 +9,7 @@ mod build;
 mod check;
 mod client;
 mod context;
+mod devices;
 mod diagnosis;
 mod error;
 mod executor;
@@ -38,6 +39,8 @@ pub use explain::{Change, Explanation};
 pub use file::Guess;
 pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::Secret;
-pub use request::{Allowed, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request};
+pub use request::{
+    Allowed, AllowedDevices, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request,
+};
 pub use sources::{ContextFetcher, FetchedContext, RemoteContext, SourceError};
 pub use ssh::{KeyProblem, SshAgent, SshError, SshSource};

@@ -87,12 +87,42 @@ pub enum NamedContext {
 }
 
 /// What `--allow` permits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// `network.host`
     pub host_network: bool,
     /// `security.insecure`
     pub insecure: bool,
+    /// `device`
+    pub devices: AllowedDevices,
+}
+
+/// Which devices `--allow` permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedDevices {
+    /// Those of these names (`vendor/class=name`) and kinds (`vendor/class`).
+    Named(Vec<String>),
+    /// All.
+    All,
+}
+
+impl Default for AllowedDevices {
+    fn default() -> Self {
+        AllowedDevices::Named(Vec::new())
+    }
+}
+
+impl AllowedDevices {
+    /// Whether a device of this full name is permitted.
+    pub(crate) fn permit(&self, device: &str) -> bool {
+        match self {
+            AllowedDevices::All => true,
+            AllowedDevices::Named(names) => {
+                let kind = device.split('=').next().unwrap_or_default();
+                names.iter().any(|name| name == device || name.strip_suffix("=*").unwrap_or(name) == kind)
+            }
+        }
+    }
 }
 
 /// How the result becomes an image of the store.

@@ -19,7 +19,7 @@ use super::file::root_metadata;
 use super::identify::{known_digest, whole};
 use super::secret::{secret_variable, set_variables};
 use super::ssh::socket_variable;
-use super::{Cancelled, Made, Steps};
+use super::{Cancelled, Made, Steps, device};
 use crate::diagnosis::{self, Tail};
 use crate::error::{Entitlement, StepProblem};
 use crate::tree::Node;
@@ -30,8 +30,10 @@ struct Surroundings {
     caches: Vec<HeldCache>,
     /// Digests of what was mounted from contexts.
     contexts: Vec<[u8; 32]>,
-    /// Variables that hold secrets or name sockets, as `NAME=VALUE`.
+    /// Variables that hold secrets, name sockets or belong to devices, as `NAME=VALUE`.
     variables: Vec<String>,
+    /// Groups that devices ask for.
+    groups: Vec<u32>,
 }
 
 impl Steps {
@@ -63,7 +65,6 @@ impl Steps {
         match (op.network, op.security) {
             (NetworkMode::Host, _) if !self.allow.host_network => refuse(Entitlement::HostNetwork),
             (_, SecurityMode::Insecure) if !self.allow.insecure => refuse(Entitlement::Insecure),
-            _ if !op.devices.is_empty() => Err(StepProblem::Unsupported("RUN --device".into())),
             _ => Ok(()),
         }
     }
@@ -81,6 +82,7 @@ impl Steps {
     ) -> Result<(), StepProblem> {
         let mut execution = self.execution(op, base, staged)?;
         execution.mounts = surroundings.mounts;
+        execution.process.identity.additional_gids.extend(surroundings.groups);
         set_variables(&mut execution.process.env, surroundings.variables);
         execution.cancellation = cancellation.clone();
         let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
@@ -136,7 +138,8 @@ impl Steps {
         cancelled: Cancelled<'_>,
     ) -> Result<Surroundings, StepProblem> {
         let mut held = self.held_caches(op, inputs, cancelled)?;
-        let (mut contexts, mut variables, mut mounts) = (Vec::new(), Vec::new(), Vec::new());
+        let device::Attached { mut mounts, mut variables, groups } = self.devices(op)?;
+        let mut contexts = Vec::new();
         for (place, mount) in op.mounts.iter().enumerate() {
             let source = match &mount.kind {
                 MountKind::Bind(bind) => {
@@ -168,7 +171,13 @@ impl Steps {
         }
         variables.extend(socket_variable(op));
         mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
-        Ok(Surroundings { mounts, caches: held.drain(..).map(|(_, cache)| cache).collect(), contexts, variables })
+        Ok(Surroundings {
+            mounts,
+            caches: held.drain(..).map(|(_, cache)| cache).collect(),
+            contexts,
+            variables,
+            groups,
+        })
     }
 
     fn held_caches(

@@ -5,6 +5,7 @@
 
 mod cache_mount;
 mod content;
+mod device;
 mod exec;
 mod file;
 mod identify;

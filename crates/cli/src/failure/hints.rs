@@ -29,7 +29,11 @@ pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
                 "give it with --ssh {id} for the agent of SSH_AUTH_SOCK, or --ssh {id}=SOCKET, or --ssh {id}=KEY"
             )]
         }
-        StepProblem::NotAllowed(entitlement) => vec![of_entitlement(*entitlement)],
+        StepProblem::MissingDevice { faults, .. } if !faults.is_empty() => faults.clone(),
+        StepProblem::MissingDevice { .. } => {
+            vec!["a specification in /etc/cdi or /var/run/cdi describes a device (Container Device Interface)".into()]
+        }
+        StepProblem::NotAllowed(entitlement) => vec![of_entitlement(entitlement)],
         StepProblem::System { code, .. } => of_system(*code, store).into_iter().collect(),
         StepProblem::Other(_) | StepProblem::Unsupported(_) | StepProblem::Cancelled => Vec::new(),
     }
@@ -90,10 +94,11 @@ fn disk_state(store: &Path) -> Option<String> {
     Some(format!("the disk of {store} {state}: {} free of {}", size::words(free), size::words(all)))
 }
 
-fn of_entitlement(entitlement: Entitlement) -> String {
+fn of_entitlement(entitlement: &Entitlement) -> String {
     let what = match entitlement {
         Entitlement::HostNetwork => "sees everything that listens on this machine",
         Entitlement::Insecure => "may do all that you may do on this machine",
+        Entitlement::Device(_) => "uses hardware of this machine",
     };
     format!("such a step {what}; permit it with --allow {entitlement}")
 }

@@ -12,6 +12,10 @@ pub(super) fn of_step(text: &str, lines: &SourceSpan, problem: &StepProblem) -> 
         StepProblem::MissingSshAgent(_) => Box::new(|word| is_mount(word, "ssh")),
         StepProblem::NotAllowed(Entitlement::HostNetwork) => Box::new(|word| word == "--network=host"),
         StepProblem::NotAllowed(Entitlement::Insecure) => Box::new(|word| word == "--security=insecure"),
+        StepProblem::NotAllowed(Entitlement::Device(_)) => Box::new(|word| word.starts_with("--device=")),
+        StepProblem::MissingDevice { name, .. } => {
+            Box::new(|word| word.strip_prefix("--device=").is_some_and(|device| device.contains(name.as_str())))
+        }
         StepProblem::Exit { diagnosis, .. } => match diagnosis.cause.as_ref().and_then(program) {
             Some(program) => Box::new(move |word| word == program),
             None => Box::new(|_| false),

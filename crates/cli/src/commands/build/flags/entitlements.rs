@@ -1,6 +1,6 @@
 //! `--network` and `--allow`: what RUN may reach and do.
 
-use kiln_build::Allowed;
+use kiln_build::{Allowed, AllowedDevices};
 use kiln_graph::NetworkMode;
 
 use crate::failure::Failure;
@@ -24,10 +24,20 @@ pub(super) fn allowed(texts: &[String], network: NetworkMode) -> Result<Allowed,
         match text.split_once('=').map_or(text.as_str(), |(kind, _)| kind) {
             "network.host" => allowed.host_network = true,
             "security.insecure" => allowed.insecure = true,
+            "device" => allow_device(&mut allowed.devices, text.split_once('=').map(|(_, name)| name)),
             kind => return Err(Failure::new(format!("ERROR: failed to build: {}", refusal(text, kind)))),
         }
     }
     Ok(allowed)
+}
+
+/// `device` permits all, `device=NAME` one, or those of one kind.
+fn allow_device(allowed: &mut AllowedDevices, name: Option<&str>) {
+    match (name, allowed) {
+        (None, allowed) => *allowed = AllowedDevices::All,
+        (Some(name), AllowedDevices::Named(names)) => names.push(name.to_owned()),
+        (Some(_), AllowedDevices::All) => {}
+    }
 }
 
 fn refusal(text: &str, kind: &str) -> String {
@@ -37,7 +47,7 @@ fn refusal(text: &str, kind: &str) -> String {
             "entitlement {text} is for bake, whose files name what is read and written; build does what its own command \
              line says"
         ),
-        _ => format!("invalid entitlement: {text}: use network.host or security.insecure"),
+        _ => format!("invalid entitlement: {text}: use network.host, security.insecure or device"),
     }
 }
 
@@ -63,7 +73,9 @@ mod tests {
         let both = allow(&["network.host", "security.insecure"], NetworkMode::None).unwrap();
         assert!(both.host_network && both.insecure);
         assert!(allow(&["nonsense"], NetworkMode::None).unwrap_err().message.contains("invalid entitlement: nonsense"));
-        assert!(allow(&["device"], NetworkMode::None).unwrap_err().message.contains("RUN --device"));
+        let devices = |texts: &[&str]| allow(texts, NetworkMode::None).unwrap().devices;
+        assert_eq!(devices(&["device=a/b=c"]), AllowedDevices::Named(vec!["a/b=c".into()]));
+        assert_eq!(devices(&["device=a/b", "device"]), AllowedDevices::All);
         assert!(allow(&["fs=/tmp"], NetworkMode::None).unwrap_err().message.contains("is for bake"));
     }
 }
