@@ -112,7 +112,11 @@ fn what_platforms_share_runs_once_and_crossing_needs_no_emulator() {
     kiln.load("busybox-platforms");
     let tree = kiln.scratch("tree");
     let said = build_both(&kiln, CROSS, &["--output", text(&tree)]);
-    assert!(said.contains("[linux/arm64 stage-2 2/3] COPY"), "{said}");
+    for step in
+        ["[linux/amd64 tools 2/2] RUN", "[linux/amd64->arm64 compiler 2/2] RUN", "[linux/arm64 stage-2 2/3] COPY"]
+    {
+        assert!(said.contains(step), "{step} is missing: {said}");
+    }
     for architecture in ["amd64", "arm64"] {
         let place = tree.join(format!("linux_{architecture}"));
         let read = |file: &str| std::fs::read_to_string(place.join(file)).expect(file);
@@ -196,6 +200,23 @@ fn a_program_for_another_processor_says_what_helps() {
     let step = "[linux/arm64 2/2] RUN echo hello";
     let failed = kiln.fails(&["build", BOTH[0], BOTH[1], text(&context)], &[&words[..], &[step]].concat());
     assert!(failed.stderr.contains(">>> RUN echo hello"), "{failed}");
+}
+
+#[test]
+fn an_emulator_that_containers_do_not_see_is_named() {
+    if !is_root_for("an emulator outside of containers") {
+        return;
+    }
+    let emulation = match Emulation::found_by_path() {
+        Ok(emulation) => emulation,
+        Err(reason) => return skip("an emulator outside of containers", &reason),
+    };
+    let kiln = Kiln::with(emulation);
+    kiln.load("busybox-platforms");
+    let words = ["qemu-aarch64-static for linux/arm64 is registered without the flag F"];
+    kiln.fails(&["run", "--rm", "--platform", "linux/arm64", "busybox", "true"], &words);
+    let context = context(&kiln, "FROM busybox\nRUN echo hello\n");
+    kiln.fails(&["build", "--platform", "linux/arm64", text(&context)], &words);
 }
 
 /// A program of 32-bit x86 that ends with this exit code: an ELF header, one segment, `exit(code)` by `int 0x80`.

@@ -28,8 +28,17 @@ impl Emulation {
 
     /// Registers the emulator in a new namespace, or says why that cannot be. Needs root.
     pub fn new() -> Result<Emulation, String> {
+        Emulation::registered("F")
+    }
+
+    /// The same, so that the kernel looks for the emulator where the program is, as it does without the flag F.
+    pub fn found_by_path() -> Result<Emulation, String> {
+        Emulation::registered("")
+    }
+
+    fn registered(flags: &str) -> Result<Emulation, String> {
         let emulator = emulator()?;
-        let registration = format!(":kiln-test:M::{MAGIC}:{MASK}:{}:F", emulator.display());
+        let registration = format!(":kiln-test:M::{MAGIC}:{MASK}:{}:{flags}", emulator.display());
         let mut command = Command::new("unshare");
         command.args(["--user", "--mount", "sh", "-c", HOLD, "sh", &registration]);
         let holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
