@@ -6,6 +6,12 @@ use crate::error::{Error, InstructionProblem, LowerProblem, MountProblem, ParseP
 use crate::span::{Focus, Span};
 
 impl Error {
+    /// The same with the word marked that it is about, where `source` has it.
+    pub fn with_focus(mut self, source: &str) -> Error {
+        self.find_focus(source);
+        self
+    }
+
     /// Marks the word that the error is about, if it has lines, no focus yet, and the word is in its lines.
     pub(crate) fn find_focus(&mut self, source: &str) {
         let Some(span) = self.span.as_mut().filter(|span| span.focus.is_none() && span.first_line > 0) else { return };

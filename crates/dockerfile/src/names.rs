@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use kiln_oci::Reference;
 
 use crate::dockerfile::{Dockerfile, Stage};
-use crate::error::{Error, LowerProblem, suggestion};
+use crate::error::{Error, LowerProblem};
 use crate::options::{BaseName, NamedContext};
 use crate::span::Span;
 
@@ -107,16 +107,6 @@ impl Names {
             Some(number) => number.map(Some),
             None => Ok(self.last_stage(name)),
         }
-    }
-
-    /// A stage whose name is close to this one, or is this one where it is not defined yet.
-    pub(crate) fn similar_stage(&self, name: &str) -> Option<String> {
-        if self.stages.contains_key(name) {
-            return Some(name.to_owned());
-        }
-        let mut names: Vec<&str> = self.stages.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        suggestion(name, names)
     }
 
     fn origin(&self, index: usize, name: &str, stage_name: &str) -> Origin {

@@ -8,7 +8,7 @@ use crate::dockerfile::Dockerfile;
 use crate::error::{Error, ParseProblem};
 use crate::lint::Checks;
 use crate::lower;
-use crate::options::{Base, BaseName, Bases, PlanOptions};
+use crate::options::{Base, Bases, PlanOptions};
 use crate::stages::Stages;
 
 /// What a plan becomes.
@@ -74,14 +74,6 @@ impl Plan {
             }
         }
         Ok(plans)
-    }
-
-    /// The stage that was perhaps meant by a base image's name, for when there is no such image.
-    pub fn similar_stage(&self, base: &BaseName) -> Option<String> {
-        match base {
-            BaseName::Image(reference) => self.stages.names.similar_stage(&reference.familiar_name()),
-            BaseName::NamedContext(_) => None,
-        }
     }
 
     /// The graph and the image config. `bases` must hold all that [`Plan::missing_bases`] asked for.

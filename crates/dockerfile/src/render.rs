@@ -23,8 +23,7 @@ pub struct Emphasis<'a> {
 
 /// The message of an error, with the source it is about when it has a place. Ends without a newline.
 pub fn render_error(file_name: &str, source: &str, error: &Error, emphasis: Emphasis<'_>) -> String {
-    let mut error = error.clone();
-    error.find_focus(source);
+    let error = error.clone().with_focus(source);
     match &error.span {
         Some(span) if span.first_line > 0 => {
             format!("{}{error}", render_span(file_name, source, span, emphasis))

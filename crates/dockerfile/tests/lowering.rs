@@ -396,14 +396,6 @@ fn nothing_has_no_platform_of_its_own() {
 }
 
 #[test]
-fn a_base_that_is_nearly_a_stage_is_one_that_was_meant() {
-    let plan = Plan::new(Dockerfile::parse("FROM a AS builder\nFROM biulder\n").unwrap(), options()).unwrap();
-    let missing = plan.missing_bases(&Bases::new()).unwrap();
-    let meant: Vec<_> = missing.iter().map(|base| plan.similar_stage(&base.name)).collect();
-    assert_eq!(meant, [Some("builder".to_owned())]);
-}
-
-#[test]
 fn variables_that_double_each_other_have_an_end() {
     let doubling: String = (0..64).map(|_| "ENV A=\"$A$A\"\n").collect();
     let error = lower(&format!("FROM a\nENV A=x\n{doubling}"), options()).unwrap_err();

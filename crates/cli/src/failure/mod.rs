@@ -100,7 +100,8 @@ fn message(
 /// All that is wrong with a Dockerfile, each with its place, and what can be done about the first.
 pub(crate) fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text: &str) -> Failure {
     let lines = text.lines().count();
-    let rendered = errors.iter().map(|error| match &error.span {
+    let found = errors.iter().cloned().map(|error| error.with_focus(text));
+    let rendered = found.map(|error| match &error.span {
         Some(span) if (1..=lines).contains(&(span.first_line as usize)) => {
             format!("{}\nERROR: failed to build: {error}", excerpt(name, text, span))
         }
