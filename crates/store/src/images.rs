@@ -243,12 +243,14 @@ fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
 }
 
 fn with_names(db: &Connection, mut image: Image) -> rusqlite::Result<Image> {
-    // Of an image that a name has twice, the first place counts.
-    let query = "SELECT name, min(position) FROM image_names WHERE image = ?1 GROUP BY name ORDER BY name";
+    // The first image that is left of a name's is what it means by itself.
+    let query =
+        "SELECT name, min(position) = (SELECT min(position) FROM image_names AS each WHERE each.name = own.name)
+        FROM image_names AS own WHERE image = ?1 GROUP BY name ORDER BY name";
     let mut statement = db.prepare_cached(query)?;
-    for row in statement.query_map([image.id.to_string()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))? {
-        let (name, position) = row?;
-        if position == 0 { image.names.push(name) } else { image.names_by_platform.push(name) }
+    for row in statement.query_map([image.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (name, is_first): (String, bool) = row?;
+        if is_first { image.names.push(name) } else { image.names_by_platform.push(name) }
     }
     Ok(image)
 }

@@ -151,6 +151,10 @@ fn a_name_has_an_image_for_each_platform() {
     assert!(named.names.is_empty() && named.names_by_platform == ["a:1"]);
     let dangling = Prune { dangling_images: true, ..Prune::default() };
     assert_eq!(store.prune(&dangling).unwrap().images, []);
+    images.remove(&host, false).unwrap();
+    assert_eq!(images.resolve("a:1").unwrap().unwrap().names, ["a:1"]);
+    let host = image(&store, None, &one);
+    images.tag_all("a:1", &[s390x.clone(), host.clone(), arm]).unwrap();
     assert_eq!(images.tag("a:1", &s390x).unwrap(), Some(host));
     assert_eq!(store.prune(&dangling).unwrap().images.len(), 2);
     assert_eq!(images.list().unwrap().len(), 1);
