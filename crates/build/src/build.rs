@@ -44,6 +44,8 @@ pub struct Outcome {
     pub exported: Vec<Option<Exported>>,
     /// What became of each step, in the order of the Dockerfile.
     pub steps: Vec<StepReport>,
+    /// The base images, as they were found.
+    pub bases: Bases,
 }
 
 /// An image that was made.
@@ -99,7 +101,7 @@ impl Builder {
         let dockerfile = Dockerfile::parse_all(text).map_err(BuildError::Dockerfile)?;
         let platforms = platforms::distinct(&request.platforms);
         output::check(&request.outputs, platforms.len())?;
-        let (mut lowered, mut others) = (Vec::new(), Vec::new());
+        let (mut lowered, mut others, mut known) = (Vec::new(), Vec::new(), Bases::new());
         for platform in &platforms {
             let plan = Plan::new(dockerfile.clone(), plan_options(request, platform, platforms.len() > 1))?;
             let (wanted, bases) = self.lowered(request, &plan, &progress).await?;
@@ -107,10 +109,12 @@ impl Builder {
             for other in if request.all_stages { plan.unneeded(&bases)? } else { Vec::new() } {
                 others.push(self.lowered(request, &other, &progress).await?.0);
             }
+            known.extend(bases);
         }
         lowered.append(&mut others);
         let solved = self.solve(request, lowered, platforms, &client, &progress, &cancellation).await?;
-        self.export(request, solved, &progress, &cancellation).await
+        let outcome = self.export(request, solved, &progress, &cancellation).await?;
+        Ok(Outcome { bases: known, ..outcome })
     }
 
     /// The graph of a plan, and the base images that it took.
@@ -231,7 +235,7 @@ fn export(
         id: ids.get(place).cloned(),
         config: content.config,
     });
-    let outcome = Outcome { images: images.collect(), kept, exported, steps };
+    let outcome = Outcome { images: images.collect(), kept, exported, steps, bases: Bases::new() };
     Ok((outcome, pushes))
 }
 

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use kiln_build::{Builder, CheckOptions, IgnoreFile, Request};
+use kiln_build::{BuildError, Builder, CheckOptions, IgnoreFile, Outcome, Request};
+use kiln_dockerfile::Bases;
 use kiln_dockerfile::ignore::IgnoreMatcher;
-use kiln_dockerfile::lint::{CHECK_ARGUMENT, Checks, Finding, Report};
+use kiln_dockerfile::lint::{CHECK_ARGUMENT, Checks, Finding, LintOptions, Report, check};
+use kiln_oci::Platform;
 use kiln_progress::Sink;
 
 use super::flags::CallOptions;
@@ -31,7 +33,7 @@ pub(super) fn ignored(file: Option<&IgnoreFile>) -> Result<Option<IgnoreMatcher>
 impl Checked<'_> {
     /// `--check`: prints what the rules say of all stages.
     pub(super) fn call(&self, options: CallOptions) -> Result<ExitCode, Failure> {
-        let report = self.report(self.request, false)?;
+        let report = self.report(false)?;
         let name = &self.request.dockerfile.name;
         let source = Source { name, path: name, text: &self.request.dockerfile.text };
         let format = if options.json { LintFormat::Json } else { LintFormat::Human };
@@ -53,7 +55,7 @@ impl Checked<'_> {
         if !checks.is_ok_and(|checks| checks.is_some_and(|checks| checks.error)) {
             return Ok(());
         }
-        let report = self.report(self.request, true)?;
+        let report = self.report(true)?;
         if report.errors.is_empty() {
             return Ok(());
         }
@@ -62,19 +64,26 @@ impl Checked<'_> {
         Err(failure::of_dockerfile(&report.errors, &dockerfile.name, &dockerfile.text))
     }
 
-    /// Tells what the rules say of the stages that were built.
-    pub(super) fn tell(&self) {
-        // Base images were looked up by the build just now.
-        let request = Request { pull: false, ..self.request.clone() };
-        if let Ok(report) = self.report(&request, true) {
-            self.print(&report.by_line());
-        }
+    /// Tells what the rules say of the stages that were built, or failed. Nothing is looked up for that.
+    pub(super) fn tell(&self, built: &Result<Outcome, BuildError>) {
+        let unknown = Bases::new();
+        let bases = match built {
+            Ok(outcome) => &outcome.bases,
+            Err(BuildError::Step(_)) => &unknown,
+            Err(_) => return,
+        };
+        let platform = self.request.platforms.first().cloned().unwrap_or_else(Platform::host);
+        let plan = self.request.plan_options(&platform, false);
+        let options =
+            LintOptions { ignored: self.ignored.as_ref(), needed_only: true, ..LintOptions::new(&plan, bases) };
+        self.print(&check(&self.request.dockerfile.text, &options).by_line());
     }
 
-    fn report(&self, request: &Request, needed_only: bool) -> Result<Report, Failure> {
+    /// What the rules say, base images looked up.
+    fn report(&self, needed_only: bool) -> Result<Report, Failure> {
         let options = CheckOptions { ignored: self.ignored.as_ref(), needed_only, hints: false };
-        let checked = self.host.runtime.block_on(self.builder.check(request, options, &Sink::none()));
-        checked.map_err(|error| failure::of_build(&error, &request.dockerfile, self.host.store.root()))
+        let checked = self.host.runtime.block_on(self.builder.check(self.request, options, &Sink::none()));
+        checked.map_err(|error| failure::of_build(&error, &self.request.dockerfile, self.host.store.root()))
     }
 
     fn print(&self, findings: &[&Finding]) {
@@ -98,9 +107,7 @@ fn warnings(findings: &[&Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kiln_dockerfile::lint::{LintOptions, check};
-    use kiln_dockerfile::{Bases, PlanOptions};
-    use kiln_oci::Platform;
+    use kiln_dockerfile::PlanOptions;
 
     use super::*;
 

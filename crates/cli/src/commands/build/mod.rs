@@ -54,7 +54,7 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     let built = build(&host, &builder, &request, client, progress);
     drop(settling);
     if !matches!(progress, Progress::Quiet | Progress::None | Progress::Rawjson) {
-        checked.tell();
+        checked.tell(&built);
     }
     let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
     report::write(arguments, progress, &request, &outcome)?;
