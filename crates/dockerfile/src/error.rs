@@ -375,6 +375,11 @@ impl Error {
         self
     }
 
+    /// The same in these lines.
+    pub(crate) fn at(self, span: &Span) -> Error {
+        Error { span: Some(span.clone()), ..self }
+    }
+
     /// The first line that it is about, counted from 1.
     pub fn line(&self) -> Option<u32> {
         self.span.as_ref().map(|span| span.first_line)

@@ -86,17 +86,7 @@ impl Stages {
             return Err(fail(LowerProblem::BlankBase(stage.base.clone())).suggest(meant));
         }
         let platform = match &stage.platform {
-            Some(written) => {
-                let expansion = expand(written)?;
-                let value = expansion.word;
-                if value.is_empty() {
-                    let meant = self.similar_variable(&expansion.unmatched);
-                    return Err(fail(LowerProblem::EmptyPlatform(written.clone())).suggest(meant));
-                }
-                value.parse().map_err(|error: kiln_oci::PlatformError| {
-                    fail(LowerProblem::Platform { written: written.clone(), reason: error.to_string() })
-                })?
-            }
+            Some(written) => self.platform(written, expand(written)?).map_err(|error| error.at(&stage.span))?,
             None => options.target_platform.clone(),
         };
         let replacement = stage.name.as_deref().and_then(|name| self.names.replacement(name));
@@ -111,6 +101,18 @@ impl Stages {
         let instructions = stage.instructions.iter().enumerate();
         let onbuild = instructions.filter(|(_, located)| matches!(located.instruction, Instruction::Onbuild(_)));
         Ok(PlannedStage { origin, platform, onbuild: onbuild.map(|(place, _)| place).collect(), replaced })
+    }
+
+    /// The platform that a flag names, as it is written and expanded.
+    fn platform(&self, written: &str, expansion: Expansion) -> Result<Platform, Error> {
+        if expansion.word.is_empty() {
+            let meant = self.similar_variable(&expansion.unmatched);
+            return Err(Error::new(LowerProblem::EmptyPlatform(written.to_owned()), None).suggest(meant));
+        }
+        expansion.word.parse().map_err(|error: kiln_oci::PlatformError| {
+            let problem = LowerProblem::Platform { written: written.to_owned(), reason: error.to_string() };
+            Error::new(problem, None)
+        })
     }
 
     /// The global variable that was perhaps meant by one of these names.

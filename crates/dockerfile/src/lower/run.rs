@@ -46,10 +46,6 @@ impl Lowering<'_> {
         let options = &self.plan.options;
         let env = state.environment.entries();
         self.count_text(place, env.iter().map(String::len).sum())?;
-        let network = match run.network {
-            None | Some(NetworkMode::Default) => options.network,
-            Some(network) => network,
-        };
         let op = ExecOp {
             root,
             args: command.args.clone(),
@@ -57,7 +53,7 @@ impl Lowering<'_> {
             cwd: state.directory.clone(),
             user: state.container().user.clone(),
             mounts,
-            network,
+            network: run.network.filter(|mode| *mode != NetworkMode::Default).unwrap_or(options.network),
             security: run.security.unwrap_or_default(),
             extra_hosts: options.extra_hosts.clone(),
             hostname: options.build_args.get(SANDBOX_HOSTNAME).filter(|name| !name.is_empty()).cloned(),

@@ -1,11 +1,16 @@
 //! Expansion of a Dockerfile word as a small shell would do it: quotes, escapes, `$name`, `${name…}`.
 //! Does not know which instruction a word belongs to.
 
+mod problem;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::glob::ValuePattern;
-use crate::quote::quoted;
+
+pub use problem::{ShellError, ShellProblem};
+
+use words::Words;
 
 /// Where the values of variables come from.
 pub trait Variables {
@@ -52,67 +57,9 @@ pub struct Expansion {
     pub unmatched: BTreeSet<String>,
 }
 
-/// Why a word could not be expanded. [`ShellError`] adds the word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ShellProblem {
-    /// A quote is not closed: `single-quote` or `double-quote`, or another character that was waited for.
-    Unclosed(String),
-    /// `${` without its `}`.
-    MissingBrace,
-    /// `${x/a` without a second `/`.
-    MissingSlash,
-    /// `${}` and the like.
-    BadSubstitution,
-    /// `${x!y}`.
-    UnsupportedModifier(String),
-    /// `${x:?message}` and x is not there.
-    Required {
-        /// The variable.
-        name: String,
-        /// The text after the question mark, or a standard one.
-        message: String,
-    },
-    /// A pattern with an escape that means nothing.
-    BadPattern {
-        /// The pattern as written.
-        pattern: String,
-        /// The character after the escape.
-        escape: char,
-    },
-    /// The values of its variables make it longer than any process could take.
-    TooLong,
-}
-
 /// What variables may add to a text, in bytes: no argument or variable of a process may be longer, and texts
 /// whose variables double each other must not exhaust the memory.
 const MOST_ADDED: usize = 1 << 20;
-
-impl fmt::Display for ShellProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unclosed(what) => write!(f, "unexpected end of statement while looking for matching {what}"),
-            Self::MissingBrace => f.write_str("syntax error: missing '}'"),
-            Self::MissingSlash => f.write_str("syntax error: missing '/' in ${}"),
-            Self::BadSubstitution => f.write_str("syntax error: bad substitution"),
-            Self::UnsupportedModifier(m) => write!(f, "unsupported modifier ({m}) in substitution"),
-            Self::Required { name, message } => write!(f, "{name}: {message}"),
-            Self::BadPattern { pattern, escape } => {
-                write!(f, "invalid pattern ({pattern}) in substitution: invalid escape '\\{escape}'")
-            }
-            Self::TooLong => f.write_str("its variables add more than 1 MiB to it"),
-        }
-    }
-}
-
-/// A word that could not be expanded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("failed to process {}: {problem}", quoted(word))]
-pub struct ShellError {
-    /// The word as written.
-    pub word: String,
-    /// What is wrong with it.
-    pub problem: ShellProblem,
-}
 
 /// An expander with an escape character and options.
 #[derive(Clone, Copy, Debug)]
@@ -499,53 +446,4 @@ impl<'a> Run<'a> {
 
 fn parse_pattern(pattern: &str) -> Result<ValuePattern, ShellProblem> {
     ValuePattern::parse(pattern).map_err(|escape| ShellProblem::BadPattern { pattern: pattern.to_owned(), escape })
-}
-
-/// Collects words split at blanks.
-#[derive(Clone)]
-struct Words {
-    wanted: bool,
-    done: Vec<String>,
-    current: String,
-}
-
-impl Default for Words {
-    fn default() -> Self {
-        Words { wanted: true, done: Vec::new(), current: String::new() }
-    }
-}
-
-impl Words {
-    /// Collects nothing.
-    fn not_wanted() -> Words {
-        Words { wanted: false, ..Words::default() }
-    }
-
-    fn add(&mut self, text: &str) {
-        if !self.wanted {
-            return;
-        }
-        let mut rest = text;
-        while let Some(blank) = rest.find(char::is_whitespace) {
-            self.current.push_str(&rest[..blank]);
-            if !self.current.is_empty() {
-                self.done.push(std::mem::take(&mut self.current));
-            }
-            rest = rest[blank..].trim_start();
-        }
-        self.current.push_str(rest);
-    }
-
-    fn add_raw(&mut self, text: &str) {
-        if self.wanted {
-            self.current.push_str(text);
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if !self.current.is_empty() {
-            self.done.push(self.current);
-        }
-        self.done
-    }
 }
