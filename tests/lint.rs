@@ -103,3 +103,19 @@ fn machines_read_json_and_sarif() {
     assert_eq!(results.len(), 3, "{results:?}");
     assert_eq!(results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], text(&file));
 }
+
+#[test]
+fn a_check_by_the_builder_knows_what_the_base_sets() {
+    let kiln = Kiln::new();
+    kiln.load("busybox");
+    let context = context(&kiln, "FROM busybox\nLABEL path=$PATH typo=$PAHT\nRUN cd /tmp\n");
+    let lint = kiln.ok(&["lint", text(&context)]);
+    assert!(lint.stderr.contains("may come from a base image (busybox"), "{lint}");
+    let check = kiln.run(&["build", "--check", text(&context)]);
+    assert_eq!(check.code(), 1, "{check}");
+    assert!(check.stdout.contains("Usage of undefined variable '$PAHT' (did you mean $PATH?)"), "{check}");
+    assert!(!check.stdout.contains("HINT"), "hints are for kiln lint: {check}");
+    let built = kiln.ok(&["build", "--progress", "plain", text(&context)]);
+    let told = " - UndefinedVar: Usage of undefined variable '$PAHT' (did you mean $PATH?) (line 2)\n";
+    assert!(built.stderr.contains(" 1 warning found") && built.stderr.contains(told), "{built}");
+}
