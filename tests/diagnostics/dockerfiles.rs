@@ -91,21 +91,21 @@ fn a_dockerfile_of_other_bytes() {
 #[test]
 fn all_errors_of_a_dockerfile_at_once() {
     project().fails(
-        "FROM busybox\nRNU true\nCOPY --chwon=1 a b\n",
+        "FROM busybox\nCPOY a b\nCOPY --chwon=1 a b\n",
         &expect![[r#"
         Dockerfile:2
         --------------------
          1 |     FROM busybox
-         2 | >>> RNU true
-           |     ^^^
+         2 | >>> CPOY a b
+           |     ^^^^
          3 |     COPY --chwon=1 a b
         --------------------
-        ERROR: failed to build: dockerfile parse error on line 2: unknown instruction: RNU (did you mean RUN?)
+        ERROR: failed to build: dockerfile parse error on line 2: unknown instruction: CPOY (did you mean COPY?)
 
         Dockerfile:3
         --------------------
          1 |     FROM busybox
-         2 |     RNU true
+         2 |     CPOY a b
          3 | >>> COPY --chwon=1 a b
            |          ^^^^^^^^^
         --------------------
