@@ -81,7 +81,8 @@ pub(super) fn entry_kind(
         device.ok_or(malformed(start, "device number"))
     };
     Ok(match header.entry_type() {
-        EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
+        // Archives from before directories had a type of their own: only those, for a file may be named so too.
+        EntryType::Regular if header.as_old().linkflag == [0] && path.ends_with(b"/") => EntryKind::Directory,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
         EntryType::Directory => EntryKind::Directory,
         EntryType::Symlink => EntryKind::Symlink { target: target() },

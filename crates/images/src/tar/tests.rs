@@ -219,6 +219,26 @@ fn an_enormous_file_size_is_only_a_truncation() {
     assert!(matches!(error, TarError::Read { .. }), "{error}");
 }
 
+/// The header of a file of three bytes with a slash at the end of its name.
+fn named_like_a_directory(kind: u8) -> Vec<u8> {
+    let mut header = ::tar::Header::new_ustar();
+    header.as_old_mut().linkflag = [kind];
+    header.as_old_mut().name[..2].copy_from_slice(b"x/");
+    header.set_size(3);
+    header.set_cksum();
+    let mut archive = header.as_bytes().to_vec();
+    archive.extend(b"abc");
+    archive.resize(3 * BLOCK + 1024, 0);
+    archive
+}
+
+#[test]
+fn a_slash_at_the_end_makes_a_directory_only_where_directories_had_no_type() {
+    let entries = read(&named_like_a_directory(b'0')).unwrap();
+    assert_eq!((&entries[0].0.kind, entries[0].1.as_slice()), (&EntryKind::File, b"abc".as_slice()));
+    assert!(read(&named_like_a_directory(0)).is_err(), "the content of a directory is taken for a header");
+}
+
 #[test]
 fn garbage_is_named_as_such() {
     let error = read(&[b'z'; 1024]).unwrap_err();
