@@ -141,7 +141,10 @@ fn every_source_file_is_part_of_its_crate() {
         if let Some(test) = source.path.strip_prefix("tests/") {
             let quoted = format!("\"{test}\"");
             if !manifest.contains(&quoted) && !lib.contains(&quoted) && !is_declared(&source.path) {
-                wrong.push(format!("{} is named in neither tests/Cargo.toml nor tests/lib.rs, nor a module", source.path));
+                wrong.push(format!(
+                    "{} is named in neither tests/Cargo.toml nor tests/lib.rs, nor a module",
+                    source.path
+                ));
             }
         } else if !is_root_of_a_target(&source.path) && !is_declared(&source.path) {
             wrong.push(format!("{} is no module of its crate", source.path));
@@ -178,7 +181,10 @@ fn is_declared(path: &str) -> bool {
         directory = directory.parent().expect("parent");
     }
     let above = ["lib.rs", "main.rs", "mod.rs"].map(|file| directory.join(file));
-    let above = above.into_iter().chain([directory.with_extension("rs")]);
+    // Beside `tests/a.rs`, which is a crate of its own, lie the modules of all such crates.
+    let beside = std::fs::read_dir(directory).expect("directory").flatten().map(|entry| entry.path());
+    let beside = beside.filter(|file| directory.ends_with("tests") && file.extension().is_some_and(|rs| rs == "rs"));
+    let above = above.into_iter().chain([directory.with_extension("rs")]).chain(beside);
     let declaration = format!("mod {};", name.to_string_lossy());
     above.filter(|file| file.is_file()).any(|file| read(&file).contains(&declaration))
 }
