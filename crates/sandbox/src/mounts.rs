@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::execution::{Execution, Mount, Source};
 use crate::files::{self, Attributes, Files};
+use crate::rootfs::Lowers;
 use crate::socket::Served;
 use crate::{Error, overlay, rootfs};
 
@@ -36,6 +37,7 @@ pub(crate) struct Kept {
 struct Tree {
     _mount: OwnedFd,
     _upper: StagedLayer,
+    _lowers: Lowers,
 }
 
 impl<'a> Mounts<'a> {
@@ -98,15 +100,15 @@ impl<'a> Mounts<'a> {
     /// A descriptor of `path` in a root file system of its own, changes to which are thrown away.
     fn tree(&mut self, layers: &[kiln_store::Layer], path: &Path, target: &Path) -> Result<OwnedFd, Error> {
         let staged = rootfs::discarded_upper(self.store, layers)?;
-        let lowers = rootfs::lowers(layers)?;
-        let mount = overlay::detached(&lowers, staged.fs_path(), staged.work_path(), self.store.mode())
+        let lowers = rootfs::lowers(self.store, layers)?;
+        let mount = overlay::detached(&lowers.paths, staged.fs_path(), staged.work_path(), self.store.mode())
             .map_err(|error| failed(path, target, error))?;
         let path_inside = if path.as_os_str().is_empty() { Path::new("/") } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let found = openat2(&mount, path_inside, flags, Mode::empty(), resolve)
             .map_err(|error| failed(path, target, error.into()))?;
-        self.trees.push(Tree { _mount: mount, _upper: staged });
+        self.trees.push(Tree { _mount: mount, _upper: staged, _lowers: lowers });
         Ok(found)
     }
 }

@@ -1,6 +1,8 @@
 //! From a list of layers to what overlayfs can mount.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use kiln_store::{Layer, Metadata, StagedLayer, Store, Timestamp, Union};
@@ -10,9 +12,17 @@ use crate::Error;
 /// More lower directories one overlay does not take.
 pub(crate) const LAYER_LIMIT: usize = 500;
 
-/// The directories to mount, topmost first: without empty layers, and of equal ones the topmost.
-/// What the others would show, it shows, too.
-pub(crate) fn lowers(layers: &[Layer]) -> Result<Vec<PathBuf>, Error> {
+/// What to mount; keep it while it is.
+pub(crate) struct Lowers {
+    /// The directories, topmost first.
+    pub(crate) paths: Vec<PathBuf>,
+    /// The lowest of them, where one is needed that is no layer.
+    _bottom: Option<StagedLayer>,
+}
+
+/// The directories to mount: without empty layers, and of equal ones the topmost. What the others
+/// would show, it shows, too.
+pub(crate) fn lowers(store: &Store, layers: &[Layer]) -> Result<Lowers, Error> {
     let mut seen = HashSet::new();
     let mut paths = Vec::with_capacity(layers.len());
     for layer in layers.iter().rev() {
@@ -20,10 +30,27 @@ pub(crate) fn lowers(layers: &[Layer]) -> Result<Vec<PathBuf>, Error> {
             paths.push(layer.fs_path());
         }
     }
+    let bottom = merging(store, layers)?;
+    paths.extend(bottom.as_ref().map(|bottom| bottom.fs_path().to_owned()));
     if paths.len() > LAYER_LIMIT {
         return Err(Error::TooManyLayers { count: paths.len(), limit: LAYER_LIMIT });
     }
-    Ok(paths)
+    Ok(Lowers { paths, _bottom: bottom })
+}
+
+/// Empty directories to be merged with those in which a layer hides names that no other has; without that overlayfs
+/// lists such names.
+fn merging(store: &Store, layers: &[Layer]) -> Result<Option<StagedLayer>, Error> {
+    let directories = Union::new(layers.to_vec())?.idle_whiteouts();
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let bottom = store.layers().stage(&Metadata::root_owned(0o755, Timestamp::now()))?;
+    for directory in directories {
+        // Where a path is too long for this, a name stays listed that cannot be opened.
+        let _ = std::fs::create_dir_all(bottom.fs_path().join(OsStr::from_bytes(&directory)));
+    }
+    Ok(Some(bottom))
 }
 
 /// An upper directory for changes that nobody wants to keep, with the root's owner and mode.

@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::execution::{Execution, Security, Streams, Upper};
 use crate::files::{Directory, Files};
 use crate::mounts::Mounts;
+use crate::rootfs::Lowers;
 use crate::users::{self, Identity, Owner};
 use crate::{AccountFiles, Error, Finished, Output, Pipes, Running, rootfs, spec};
 
@@ -73,7 +74,8 @@ impl Sandbox {
         let (mounts, kept) = mounts.finish();
         let (upper, discarded) = self.upper(&mut execution)?;
         let (stdio, pipes) = stdio(std::mem::replace(&mut execution.streams, Streams::Captured))?;
-        let mut launch = self.launch(&mut execution, upper)?;
+        let lowers = rootfs::lowers(&self.store, &execution.layers)?;
+        let mut launch = self.launch(&mut execution, &lowers, upper)?;
         launch.mounts = mounts;
         launch.stdio = stdio;
         let container = kiln_runtime::start(launch)?;
@@ -83,12 +85,12 @@ impl Sandbox {
             pipes,
             cancellation: execution.cancellation,
             _registration: registration,
-            _kept: Box::new((kept, discarded)),
+            _kept: Box::new((kept, discarded, lowers)),
         })
     }
 
-    fn launch(&self, execution: &mut Execution, upper: Upper) -> Result<Launch, Error> {
-        let lowers = rootfs::lowers(&execution.layers)?;
+    fn launch(&self, execution: &mut Execution, lowers: &Lowers, upper: Upper) -> Result<Launch, Error> {
+        let lowers = lowers.paths.clone();
         let rootfs = Rootfs::Overlay(Overlay { lowers, upper: upper.fs, work: upper.work, volatile: upper.volatile });
         let mut launch = Launch::new(spec::specification(execution)?, rootfs, self.tier.clone());
         launch.init = execution.init;

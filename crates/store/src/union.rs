@@ -2,7 +2,7 @@
 //!
 //! It knows indexes only; nothing here looks at a disk but `open` and `read_small`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
@@ -137,6 +137,21 @@ impl Union {
             }
         }
         all
+    }
+
+    /// Directories that a single layer shows and in which it hides names that nobody has: a mount, which hides names
+    /// only where it merges directories, would list those.
+    pub fn idle_whiteouts(&self) -> Vec<Vec<u8>> {
+        let mut found: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for index in &*self.indexes {
+            for entry in index.entries().filter(|entry| entry.kind() == Kind::Whiteout) {
+                let directory = path::split(entry.path()).0;
+                if !directory.is_empty() && !found.contains(directory) && self.parts(directory).len() == 1 {
+                    found.insert(directory.to_vec());
+                }
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// Opens a regular file. Fails if its size is not the index's.

@@ -8,6 +8,7 @@ use crate::bench::{Bench, metadata, write};
 pub(crate) const CASES: &[Case] = &[
     ("mount_points_are_removed_with_their_parents", mount_points_are_removed_with_their_parents),
     ("a_tree_of_other_layers_can_be_bound", a_tree_of_other_layers_can_be_bound),
+    ("names_that_a_layer_hides_for_nothing_are_not_listed", names_that_a_layer_hides_for_nothing_are_not_listed),
     ("writes_to_a_bound_tree_are_thrown_away", writes_to_a_bound_tree_are_thrown_away),
     ("links_in_a_bound_tree_stay_inside_it", links_in_a_bound_tree_stay_inside_it),
     ("a_missing_path_of_a_tree_is_named", a_missing_path_of_a_tree_is_named),
@@ -60,6 +61,24 @@ fn a_tree_of_other_layers_can_be_bound(bench: &Bench) {
         ];
     });
     assert_eq!(ran.stdout, "over\npasswd\nplain\nover\nrefused\n", "{}", ran.stderr);
+}
+
+fn names_that_a_layer_hides_for_nothing_are_not_listed(bench: &Bench) {
+    let made = bench.layer(|writer| {
+        write(writer, "own/deep/real", 0o644, b"");
+        writer.whiteout("own/deep/ghost").unwrap();
+        writer.whiteout("own/ghost").unwrap();
+        writer.whiteout("ghost").unwrap();
+    });
+    let layers = vec![bench.base.clone(), made];
+    let list = "for d in / /own /own/deep /m /m/own /m/own/deep; do cd $d; echo *; done";
+    let ran = bench.run(list, |execution| {
+        execution.layers = layers.clone();
+        execution.mounts = vec![mount("/m", Source::Layers { layers: layers.clone(), path: "/".into() }, true)];
+    });
+    let own: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("deep") || line.contains("real")).collect();
+    assert_eq!(own, ["deep", "real", "deep", "real"], "{}", ran.stdout);
+    assert!(!ran.stdout.contains("ghost"), "{}", ran.stdout);
 }
 
 fn writes_to_a_bound_tree_are_thrown_away(bench: &Bench) {
