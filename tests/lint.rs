@@ -74,6 +74,16 @@ fn the_directive_and_the_build_argument_choose_the_rules() {
 }
 
 #[test]
+fn a_rule_that_does_not_exist_is_told() {
+    let kiln = Kiln::new();
+    let context = context(&kiln, "# check=skip=JSONArgRecommended,undefinedvar\nFROM scratch\n");
+    let answer = kiln.ok(&["lint", text(&context)]);
+    let notes = "note: no rule is called JSONArgRecommended (did you mean JSONArgsRecommended?)\n\
+        note: no rule is called undefinedvar (did you mean UndefinedVar?)\n";
+    assert_eq!(answer.stderr, notes);
+}
+
+#[test]
 fn what_cannot_be_built_is_told_with_its_place() {
     let kiln = Kiln::new();
     let context = context(&kiln, "FROM busybox\nFRM x\nUSER\n");

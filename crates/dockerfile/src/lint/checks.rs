@@ -40,6 +40,14 @@ impl Selection {
         }
     }
 
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let names: &[String] = match self {
+            Selection::All => &[],
+            Selection::Named(names) => names,
+        };
+        names.iter().map(String::as_str)
+    }
+
     fn has(&self, rule: Rule) -> bool {
         match self {
             Selection::All => true,
@@ -114,6 +122,12 @@ impl Checks {
         checks.next().and_then(|(_, value)| Checks::parse(first_word(value)).ok())
     }
 
+    /// The names that no rule has. BuildKit does not mind them, so they are no error.
+    pub(crate) fn unknown_names(&self) -> Vec<&str> {
+        let names = [&self.skip, &self.experimental].into_iter().flat_map(Selection::names);
+        names.filter(|name| !name.is_empty() && Rule::all().all(|rule| rule.name() != *name)).collect()
+    }
+
     /// Whether a rule runs, when a comment above the instruction says `above`.
     pub(crate) fn runs(&self, rule: Rule, above: Option<&Checks>) -> bool {
         let all = || std::iter::once(self).chain(above);
@@ -173,6 +187,16 @@ mod tests {
         assert_eq!(message("skip"), "invalid check option \"skip\"");
         assert_eq!(message("skip=all;"), "invalid check option \"\"");
         assert_eq!(message("error=perhaps"), "failed to parse check option \"error=perhaps\": neither true nor false");
+    }
+
+    #[test]
+    fn names_of_no_rule() {
+        let unknown = |text: &str| Checks::parse(text).unwrap().unknown_names().join(" ");
+        assert_eq!(
+            unknown("skip=UndefinedVar,JsonArgsRecommended,;experimental=kiln/UnpinnedBase,Nope"),
+            "JsonArgsRecommended Nope"
+        );
+        assert_eq!(unknown("skip=all"), "");
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct Report {
     pub missing: Vec<Base>,
     /// Whether there is such a variable.
     pub unsure: bool,
+    /// The names among those of rules to run or to skip that no rule has.
+    pub unknown_rules: Vec<String>,
 }
 
 impl Report {
@@ -102,6 +104,7 @@ pub fn check(text: &str, options: &LintOptions<'_>) -> Report {
             return Report { errors: vec![error], ..Report::default() };
         }
     };
+    let unknown_rules = checks.unknown_names().into_iter().map(str::to_owned).collect();
     let mut collector = Collector::new(text, checks, options.hints);
     let mut report = match phases(text, options, &mut collector) {
         Ok((missing, error)) => Report { missing, errors: error.into_iter().collect(), ..Report::default() },
@@ -111,6 +114,7 @@ pub fn check(text: &str, options: &LintOptions<'_>) -> Report {
         report.errors.push(Error::new(LowerProblem::Findings(rules.join(", ")), None));
     }
     report.unsure = collector.unsure;
+    report.unknown_rules = unknown_rules;
     report.findings = collector.findings;
     report
 }

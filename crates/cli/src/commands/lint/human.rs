@@ -1,7 +1,7 @@
 //! Findings for people, with the lines that they are about.
 
-use kiln_dockerfile::lint::{Finding, Report};
-use kiln_dockerfile::{BaseName, Emphasis, render_span};
+use kiln_dockerfile::lint::{Finding, Report, Rule};
+use kiln_dockerfile::{BaseName, Emphasis, render_span, suggestion};
 
 use super::{Source, is_check};
 
@@ -18,7 +18,7 @@ pub(super) fn show(source: &Source<'_>, report: &Report) -> (String, String) {
     for finding in &findings {
         out.push_str(&block(source, finding));
     }
-    (out, errors(source, report) + &notes(report))
+    (out, errors(source, report) + &unknown_rules(report) + &unknown_bases(report))
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -40,7 +40,17 @@ fn errors(source: &Source<'_>, report: &Report) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-fn notes(report: &Report) -> String {
+fn unknown_rules(report: &Report) -> String {
+    let note = |name: &String| {
+        let same = Rule::all().map(Rule::name).find(|rule| rule.eq_ignore_ascii_case(name)).map(str::to_owned);
+        let meant = same.or_else(|| suggestion(name, Rule::all().map(Rule::name)));
+        let meant = meant.map_or(String::new(), |meant| format!(" (did you mean {meant}?)"));
+        format!("note: no rule is called {name}{meant}\n")
+    };
+    report.unknown_rules.iter().map(note).collect()
+}
+
+fn unknown_bases(report: &Report) -> String {
     if !report.unsure {
         return String::new();
     }
