@@ -195,3 +195,81 @@ pub(super) fn by_id<T>(
     let parse = |text: &String| parse(text).map_err(|reason| malformed(format!("invalid {name} {text:?}: {reason}")));
     texts.iter().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_graph::NetworkMode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text made of what flags are made of, and of anything.
+    fn nonsense() -> impl Strategy<Value = String> {
+        let words = [
+            "type=",
+            "image",
+            "oci",
+            "local",
+            "tar",
+            "dest=",
+            "name=",
+            "compression=",
+            "annotation",
+            "-index",
+            "[linux/",
+            "].",
+            ",",
+            "=",
+            ":",
+            "\"",
+            "-",
+            "1",
+            "9999999999999999999999",
+            "gib",
+            "m",
+            "nofile",
+            "::1",
+            "manifest",
+            "format=",
+            "outline",
+            "é",
+            "\0",
+            " ",
+        ];
+        let piece = prop_oneof![prop::sample::select(words.to_vec()).prop_map(str::to_owned), any::<String>()];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_is_refused_and_nothing_worse(text in nonsense()) {
+            let list = std::slice::from_ref(&text);
+            let _ = annotations::flag(&text);
+            let _ = call::call(false, Some(&text), None);
+            let _ = entitlements::allowed(list, NetworkMode::None);
+            let _ = hosts::extra_host(&text);
+            let _ = later::attestations(list, Some(&text), None);
+            let _ = limits::bytes(&text);
+            let _ = limits::ulimit(&text);
+            let _ = name(&text);
+            let _ = pairs::build_args(list, &|_| None);
+            let _ = platforms(list, None);
+            let wishes = Wishes {
+                outputs: list,
+                push: false,
+                load: false,
+                annotations: &[],
+                names: &[],
+                keep_by_default: true,
+                describe: false,
+            };
+            let _ = outputs::resolve(&wishes);
+        }
+
+        #[test]
+        fn fields_that_are_quoted_come_back(fields in prop::collection::vec(any::<String>(), 1..5)) {
+            let quoted: Vec<String> = fields.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
+            prop_assert_eq!(pairs::fields(&quoted.join(",")), Ok(fields));
+        }
+    }
+}
