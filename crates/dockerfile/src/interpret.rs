@@ -338,8 +338,7 @@ fn health_check(node: &Node) -> Result<Instruction, Error> {
     }
     let flags = Flags::read(node, &HEALTH_FLAGS)?;
     if kind != "CMD" {
-        let meant = suggestion(&kind, ["CMD", "NONE"]);
-        return Err(fail(node, InstructionProblem::HealthType(kind)).suggest(meant));
+        return Err(fail(node, InstructionProblem::HealthType(kind)));
     }
     if command.words.is_empty() {
         return Err(fail(node, InstructionProblem::HealthNoCommand));

@@ -120,7 +120,7 @@ impl MountFields {
     pub(crate) fn cut(text: &str) -> Result<MountFields, InstructionProblem> {
         let fields = cut_csv(text).map_err(InstructionProblem::MountList)?;
         let variable = fields.iter().filter_map(|field| field.split_once('='));
-        if variable.into_iter().any(|(key, value)| key.eq_ignore_ascii_case("from") && value.contains('$')) {
+        if variable.into_iter().any(|(key, value)| key.eq_ignore_ascii_case("from") && has_variable(value)) {
             return Err(InstructionProblem::MountFromVariable);
         }
         Ok(MountFields(fields))
@@ -290,6 +290,11 @@ fn size(key: &str, value: &str) -> Result<u64, MountProblem> {
         _ => return Err(wrong_value(key, value)),
     };
     Ok((number * 1024f64.powi(power)) as u64)
+}
+
+/// Whether something stands behind a `$`.
+fn has_variable(value: &str) -> bool {
+    value.split_once('$').is_some_and(|(_, name)| !name.is_empty())
 }
 
 /// Cuts at commas; a field may stand in double quotes. Says what is wrong with the text.
