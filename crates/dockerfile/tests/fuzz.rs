@@ -72,6 +72,9 @@ fn rules(text: &str) -> Result<(), TestCaseError> {
             prop_assert!(*lines.start() > 0 && *lines.end() <= text.lines().count() + 1, "{:?}", finding);
         }
         bases = report.missing.into_iter().map(|base| (base.clone(), resolved(&base))).collect();
+        if bases.is_empty() {
+            break;
+        }
     }
     Ok(())
 }
