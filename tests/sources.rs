@@ -222,6 +222,31 @@ fn a_kept_git_directory_is_a_repository_and_submodules_are_files() {
     assert_eq!(read(out(&kiln, &format!("FROM scratch\nADD {url}#main:lib/deep /d\n")).join("d/inner/i")), "inner");
 }
 
+/// A git that is killed leaves lock files, and perhaps a repository without the commit.
+#[test]
+fn what_a_killed_fetch_leaves_is_no_obstacle() {
+    let kiln = Kiln::new();
+    let place = kiln.scratch("repositories");
+    let repository = Repository::new(&place.join("r"));
+    repository.commit(&[("f", "1")]);
+    let server = GitServer::serve(&place);
+    let dockerfile = format!("FROM scratch\nADD {}#main /r\n", server.url("r"));
+    assert_eq!(read(out(&kiln, &dockerfile).join("r/f")), "1");
+    let kept: Vec<_> = fs::read_dir(kiln.root().join("repositories")).expect("repositories").collect();
+    assert_eq!(kept.len(), 1);
+    for entry in kept {
+        let path = entry.expect("entry").path();
+        for name in ["shallow.lock", "HEAD.lock", "config.lock", "objects/pack/tmp_pack_x"] {
+            fs::write(path.join(name), "").expect("lock");
+        }
+    }
+    repository.commit(&[("f", "2")]);
+    assert_eq!(read(out(&kiln, &dockerfile).join("r/f")), "2");
+    kiln.ok(&["builder", "prune", "--all", "--force"]);
+    assert_eq!(fs::read_dir(kiln.root().join("repositories")).expect("repositories").count(), 0);
+    assert_eq!(read(out(&kiln, &dockerfile).join("r/f")), "2");
+}
+
 /// Nothing of this may run a program or touch a file of the host.
 #[test]
 fn hostile_repositories_run_nothing_and_lead_nowhere() {
