@@ -265,3 +265,16 @@ fn a_directory_in_the_way_of_a_file() {
     "#]],
     );
 }
+
+#[test]
+fn a_name_that_no_account_file_explains() {
+    project().fails("FROM scratch\nCOPY --chown=app README.md /\n", &expect![[r#"
+        Dockerfile:2
+        --------------------
+         1 |     FROM scratch
+         2 | >>> COPY --chown=app README.md /
+        --------------------
+        ERROR: failed to build: [1/1] COPY --chown=app README.md /: invalid user index: -1 (there is no /etc/passwd or /etc/group that could explain "app")
+        hint: an image without /etc/passwd knows numbers only, such as --chown=1000:1000
+    "#]]);
+}

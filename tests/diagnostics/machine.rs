@@ -117,18 +117,20 @@ fn a_file_that_may_not_be_read() {
          2 | >>> COPY . /
         --------------------
         ERROR: failed to build: [2/2] COPY . /: cannot read "src/private" in the build context: Permission denied (os error 13)
+        hint: the context is read by the user who calls kiln: chmod it, or leave it out by a rule in .dockerignore
     "#]]);
     tool("chmod", &["0700", text(&project.context.join("src"))]);
     project.fails_as_it_is(
         &[],
         &expect![[r#"
-        Dockerfile:2
-        --------------------
-         1 |     FROM busybox
-         2 | >>> COPY . /
-        --------------------
-        ERROR: failed to build: [2/2] COPY . /: cannot read "src" in the build context: Permission denied (os error 13)
-    "#]],
+            Dockerfile:2
+            --------------------
+             1 |     FROM busybox
+             2 | >>> COPY . /
+            --------------------
+            ERROR: failed to build: [2/2] COPY . /: cannot read "src" in the build context: Permission denied (os error 13)
+            hint: the context is read by the user who calls kiln: chmod it, or leave it out by a rule in .dockerignore
+        "#]],
     );
 }
 

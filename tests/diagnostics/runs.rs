@@ -279,14 +279,15 @@ fn a_user_that_the_image_does_not_know() {
     busybox().fails(
         "FROM busybox\nUSER app\nRUN true\n",
         &expect![[r#"
-        Dockerfile:3
-        --------------------
-         1 |     FROM busybox
-         2 |     USER app
-         3 | >>> RUN true
-        --------------------
-        ERROR: failed to build: [2/2] RUN true: unable to find user app: no matching entries in passwd file
-    "#]],
+            Dockerfile:3
+            --------------------
+             1 |     FROM busybox
+             2 |     USER app
+             3 | >>> RUN true
+            --------------------
+            ERROR: failed to build: [2/2] RUN true: unable to find user app: no matching entries in passwd file
+            hint: make the user before: RUN useradd app, with busybox RUN adduser -D app; or use a number
+        "#]],
     );
 }
 

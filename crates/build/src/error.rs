@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_graph::SourceSpan;
+use kiln_sandbox::users::UserError;
 
 use crate::client::SecretError;
 use crate::context::ContextError;
@@ -113,6 +114,12 @@ pub enum StepProblem {
     /// The step wants more than the caller allowed.
     #[error("{0} is not allowed")]
     NotAllowed(Entitlement),
+    /// A user or group that the step names is not to be had.
+    #[error(transparent)]
+    User(UserError),
+    /// Who builds may not read a file or directory of a context, in words.
+    #[error("{0}")]
+    UnreadableContext(String),
     /// A source of a copy is not there.
     #[error("{message}")]
     MissingSource {
@@ -171,12 +178,39 @@ impl From<FileError> for StepProblem {
                 let (path, guess) = (path.clone(), guess.clone());
                 StepProblem::MissingSource { message: error.to_string(), path, guess }
             }
+            FileError::User(user) => StepProblem::User(user),
+            FileError::Tree(TreeError::Context(context)) => StepProblem::from(context),
             FileError::Store(ref store) | FileError::Tree(TreeError::Store(ref store)) => {
                 StepProblem::from(&**store as &(dyn std::error::Error + 'static))
             }
             other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
         }
     }
+}
+
+impl From<ContextError> for StepProblem {
+    fn from(error: ContextError) -> Self {
+        match error {
+            ContextError::Entry { code: Some(code), .. } if denies(code) => {
+                StepProblem::UnreadableContext(error.to_string())
+            }
+            other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
+        }
+    }
+}
+
+impl From<kiln_sandbox::Error> for StepProblem {
+    fn from(error: kiln_sandbox::Error) -> Self {
+        match error {
+            kiln_sandbox::Error::User(user) => StepProblem::User(user),
+            other => StepProblem::from(&other as &(dyn std::error::Error + 'static)),
+        }
+    }
+}
+
+fn denies(code: i32) -> bool {
+    let error = rustix::io::Errno::from_raw_os_error(code);
+    error == rustix::io::Errno::ACCESS || error == rustix::io::Errno::PERM
 }
 
 /// Errors that become a problem in their own words, so that `?` takes them.
@@ -191,11 +225,9 @@ macro_rules! in_its_own_words {
 }
 
 in_its_own_words!(
-    ContextError,
     SecretError,
     kiln_images::export::ExportError,
     kiln_images::pull::PullError,
-    kiln_sandbox::Error,
     kiln_store::Error,
     serde_json::Error,
 );

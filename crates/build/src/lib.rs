@@ -39,6 +39,7 @@ pub use explain::{Change, Explanation};
 pub use file::Guess;
 pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::Secret;
+pub use kiln_sandbox::users::UserError;
 pub use request::{
     Allowed, AllowedDevices, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request,
 };

@@ -59,7 +59,7 @@ impl ContextDigests {
             }
         }
         let reason = "it kept changing while it was read".into();
-        Err(ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason })
+        Err(ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason, code: None })
     }
 
     /// Keeps what is known of the files of `snapshot` for later builds, if this build learnt anything.

@@ -21,6 +21,8 @@ pub enum ContextError {
         path: String,
         /// The system's words.
         reason: String,
+        /// The system's number for it, if it was the system that refused.
+        code: Option<i32>,
     },
     /// The ignore file is wrong.
     #[error("error parsing ignore file: {0}")]
@@ -29,6 +31,8 @@ pub enum ContextError {
 
 impl ContextError {
     pub(crate) fn entry(path: &[u8], error: impl Into<io::Error>) -> Self {
-        ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason: error.into().to_string() }
+        let error = error.into();
+        let path = String::from_utf8_lossy(path).into_owned();
+        ContextError::Entry { path, reason: error.to_string(), code: error.raw_os_error() }
     }
 }

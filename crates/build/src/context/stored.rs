@@ -144,7 +144,7 @@ fn described(entry: &Entry<'_>) -> ContextEntry {
 
 fn unreadable(path: &[u8], error: &kiln_store::Error) -> ContextError {
     let reason = crate::error::chain(error);
-    ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason }
+    ContextError::Entry { path: String::from_utf8_lossy(path).into_owned(), reason, code: None }
 }
 
 #[cfg(test)]

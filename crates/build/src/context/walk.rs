@@ -168,6 +168,7 @@ pub(crate) fn describe(file: &File, path: &[u8]) -> Result<ContextEntry, Context
         _ => Err(ContextError::Entry {
             path: String::from_utf8_lossy(path).into_owned(),
             reason: "it was a regular file when the build began and is none any more".into(),
+            code: None,
         }),
     }
 }

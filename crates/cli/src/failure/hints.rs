@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_build::{Cause, Entitlement, Guess, Installer, StepError, StepProblem};
+use kiln_build::{Cause, Entitlement, Guess, Installer, StepError, StepProblem, UserError};
 use kiln_dockerfile::{Dockerfile, InstructionProblem, LowerProblem, Problem, suggestion};
 use rustix::io::Errno;
 
@@ -35,6 +35,13 @@ pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
         }
         StepProblem::NotAllowed(entitlement) => vec![of_entitlement(entitlement)],
         StepProblem::System { code, .. } => of_system(*code, store).into_iter().collect(),
+        StepProblem::User(error) => of_user(error).into_iter().collect(),
+        StepProblem::UnreadableContext(_) => {
+            vec![
+                "the context is read by the user who calls kiln: chmod it, or leave it out by a rule in .dockerignore"
+                    .into(),
+            ]
+        }
         StepProblem::Other(_) | StepProblem::Unsupported(_) | StepProblem::Cancelled => Vec::new(),
     }
 }
@@ -114,6 +121,21 @@ fn of_guess(guess: &Guess) -> String {
         Guess::Elsewhere(paths) => format!("that name is there as {}", paths.join(", ")),
         Guess::NotADirectory(path) => format!("{path} is there, but it is no directory"),
         Guess::EmptyContext => "the build context has no files: is it the right directory?".into(),
+    }
+}
+
+fn of_user(error: &UserError) -> Option<String> {
+    match error {
+        UserError::UnknownUser(name) => Some(format!(
+            "make the user before: RUN useradd {name}, with busybox RUN adduser -D {name}; or use a number"
+        )),
+        UserError::UnknownGroup(name) => Some(format!(
+            "make the group before: RUN groupadd {name}, with busybox RUN addgroup {name}; or use a number"
+        )),
+        UserError::NoAccounts(_) => {
+            Some("an image without /etc/passwd knows numbers only, such as --chown=1000:1000".into())
+        }
+        UserError::OutOfRange(_) | UserError::TooManyGroups { .. } => None,
     }
 }
 
