@@ -42,7 +42,6 @@ fn allow_device(allowed: &mut AllowedDevices, name: Option<&str>) {
 
 fn refusal(text: &str, kind: &str) -> String {
     match kind {
-        "device" => format!("entitlement {text} is not supported yet: no step is given a device (RUN --device)"),
         "fs" | "fs.read" | "fs.write" | "image" | "image.push" | "image.load" | "ssh" => format!(
             "entitlement {text} is for bake, whose files name what is read and written; build does what its own command \
              line says"

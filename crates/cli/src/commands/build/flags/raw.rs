@@ -11,7 +11,7 @@ use super::limits;
 /// The flags of `kiln build`, as docker names them.
 #[derive(clap::Args, Debug, Clone)]
 pub(crate) struct BuildArguments {
-    /// The build context: a directory, a URL, or - for the standard input
+    /// The build context: a directory, an archive or repository elsewhere, or - for the standard input
     #[arg(value_name = "PATH")]
     pub(crate) context: String,
     /// Add a line HOST:ADDRESS to /etc/hosts
@@ -20,7 +20,7 @@ pub(crate) struct BuildArguments {
     /// Build the stages that the target does not need, too
     #[arg(long)]
     pub(super) all_stages: bool,
-    /// Permit network.host or security.insecure
+    /// Permit network.host, security.insecure or device[=NAME]
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub(super) allow: Vec<String>,
     /// Annotate the image, [TYPE[PLATFORM]:]NAME=VALUE
@@ -32,7 +32,7 @@ pub(crate) struct BuildArguments {
     /// Set a build argument, NAME=VALUE, or NAME to take it from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub(super) build_args: Vec<String>,
-    /// Add a context, NAME=DIR, NAME=docker-image://REF or NAME=oci-layout://DIR[:TAG|@DIGEST]
+    /// Add a context: a directory, an address, docker-image://REF or oci-layout://DIR[:TAG|@DIGEST]
     #[arg(long = "build-context", value_name = "NAME=SOURCE")]
     pub(super) build_contexts: Vec<String>,
     /// The builder: there is one, default
