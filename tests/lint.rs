@@ -94,6 +94,15 @@ fn what_cannot_be_built_is_told_with_its_place() {
 }
 
 #[test]
+fn a_file_for_another_frontend_is_not_judged() {
+    let kiln = Kiln::new();
+    let context = context(&kiln, "# syntax=example.org/other:1\nFROM scratch as a\nSTRANGE\n");
+    let answer = kiln.run(&["lint", text(&context)]);
+    assert_eq!((answer.code(), answer.stdout.as_str()), (1, ""), "{answer}");
+    assert!(answer.stderr.contains("example.org/other:1"), "{answer}");
+}
+
+#[test]
 fn machines_read_json_and_sarif() {
     let kiln = Kiln::new();
     let context = context(&kiln, WRONG);

@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 
 use crate::dockerfile::Dockerfile;
 use crate::error::{Error, LowerProblem, ParseProblem};
+use crate::frontend::check_frontend;
 use crate::ignore::IgnoreMatcher;
 use crate::options::{Base, Bases, PlanOptions};
 use crate::plan::Plan;
@@ -95,8 +96,15 @@ impl Report {
     }
 }
 
-/// Looks at a whole Dockerfile.
+/// The build argument that names the frontend, whatever the Dockerfile says.
+const FRONTEND_ARGUMENT: &str = "BUILDKIT_SYNTAX";
+
+/// Looks at a whole Dockerfile. One for another frontend is not judged.
 pub fn check(text: &str, options: &LintOptions<'_>) -> Report {
+    let frontend = options.plan.build_args.get(FRONTEND_ARGUMENT).map(String::as_str);
+    if let Err(error) = check_frontend(text, frontend) {
+        return Report { errors: vec![error], ..Report::default() };
+    }
     let checks = match checks(text, options.plan) {
         Ok(checks) => checks,
         Err(error) => {
