@@ -142,14 +142,15 @@ fn a_stage_that_comes_later() {
         dockerfile,
         &["--target", "early"],
         &expect![[r#"
-        Dockerfile:2
-        --------------------
-         1 |     FROM busybox AS early
-         2 | >>> COPY --from=late /a /b
-         3 |     FROM busybox AS late
-        --------------------
-        ERROR: failed to build: cannot copy from stage "late", it needs to be defined before current stage "early"
-    "#]],
+            Dockerfile:2
+            --------------------
+             1 |     FROM busybox AS early
+             2 | >>> COPY --from=late /a /b
+               |                 ^^^^
+             3 |     FROM busybox AS late
+            --------------------
+            ERROR: failed to build: cannot copy from stage "late", it needs to be defined before current stage "early"
+        "#]],
     );
 }
 

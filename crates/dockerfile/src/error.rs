@@ -407,11 +407,16 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The candidate that is closest to `word`, if any is close enough to have been meant: at most two letters are
-/// other, missing or too many. Nothing else was meant if `word` itself, in any case, is among them.
+/// other, missing or too many. Of two that are as close, the one with letters swapped was meant. Nothing else was meant
+/// if `word` itself, in any case, is among them.
 pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const FURTHEST: usize = 2;
     let word = word.to_lowercase();
-    let distance = |candidate: &'a str| (strsim::levenshtein(&word, &candidate.to_lowercase()), candidate);
+    let distance = |candidate: &'a str| {
+        let lower = candidate.to_lowercase();
+        ((strsim::levenshtein(&word, &lower), strsim::damerau_levenshtein(&word, &lower)), candidate)
+    };
     let closest = candidates.into_iter().map(distance).min_by_key(|(distance, _)| *distance);
-    closest.filter(|(distance, _)| (1..=FURTHEST).contains(distance)).map(|(_, candidate)| candidate.to_owned())
+    let closest = closest.filter(|((distance, _), _)| (1..=FURTHEST).contains(distance));
+    closest.map(|(_, candidate)| candidate.to_owned())
 }
