@@ -2,6 +2,7 @@
 //!
 //! The store does not know what is in them. A directory is named by a hash of its id, so that any id is a name.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +21,17 @@ pub struct CacheMounts<'a> {
 }
 
 impl CacheMounts<'_> {
-    /// The directory for `id`; made with this mode and owner if it does not exist.
-    pub fn directory(&self, id: &str, root: &Metadata) -> Result<PathBuf> {
-        self.make(&name(id, 0), root)
+    /// The directory for `id`. If it does not exist, `fill` puts into the new one what it starts with, and says
+    /// which metadata it has; others see it only then.
+    ///
+    /// # Errors
+    /// Those of `fill`, and a directory that cannot be made; nothing is there then.
+    pub fn directory<E: From<Error>>(
+        &self,
+        id: &str,
+        fill: impl FnOnce(&File) -> Result<Metadata, E>,
+    ) -> Result<PathBuf, E> {
+        self.make(&name(id, 0), fill)
     }
 
     /// The key to lock while the directory for `id` is in use: exclusively for `sharing=locked`, shared for
@@ -31,28 +40,37 @@ impl CacheMounts<'_> {
         key(&name(id, 0))
     }
 
-    /// A directory for `sharing=private`: one that nobody uses now, and the lock that says so.
-    pub fn private(&self, id: &str, root: &Metadata) -> Result<(PathBuf, LockGuard)> {
+    /// A directory for `sharing=private`: one that nobody uses now, and the lock that says so. `fill` as for
+    /// [`directory`](Self::directory).
+    ///
+    /// # Errors
+    /// As for [`directory`](Self::directory).
+    pub fn private<E: From<Error>>(
+        &self,
+        id: &str,
+        fill: impl FnOnce(&File) -> Result<Metadata, E>,
+    ) -> Result<(PathBuf, LockGuard), E> {
         let mut number = 0;
         loop {
             let name = name(id, number);
             if let Some(guard) = self.store.locks.try_acquire(key(&name), Sharing::Exclusive)? {
-                return Ok((self.make(&name, root)?, guard));
+                return Ok((self.make(&name, fill)?, guard));
             }
             number += 1;
         }
     }
 
-    /// Made aside and renamed, so that nobody sees it with the wrong owner.
-    fn make(&self, name: &str, root: &Metadata) -> Result<PathBuf> {
+    /// Made aside and renamed, so that nobody sees it half filled or with the wrong owner.
+    fn make<E: From<Error>>(&self, name: &str, fill: impl FnOnce(&File) -> Result<Metadata, E>) -> Result<PathBuf, E> {
         let path = self.store.root.join("cache-mounts").join(name);
         if path.is_dir() {
             return Ok(path);
         }
         let new = self.store.session.fresh_path();
         rustix::fs::mkdir(&new, rustix::fs::Mode::RWXU).at("create", &new)?;
-        let directory = std::fs::File::open(&new).at("open", &new)?;
-        apply(directory.as_fd(), root, self.store.mode).at("set the metadata of", &new)?;
+        let directory = File::open(&new).at("open", &new)?;
+        let root = fill(&directory)?;
+        apply(directory.as_fd(), &root, self.store.mode).at("set the metadata of", &new)?;
         match rustix::fs::renameat_with(
             rustix::fs::CWD,
             &new,
@@ -61,8 +79,11 @@ impl CacheMounts<'_> {
             rustix::fs::RenameFlags::NOREPLACE,
         ) {
             Ok(()) => Ok(path),
-            Err(Errno::EXIST) => crate::remove::tree(&new).map(|()| path),
-            Err(errno) => Err(Error::io("create", path, errno)),
+            Err(Errno::EXIST) => {
+                crate::remove::tree(&new)?;
+                Ok(path)
+            }
+            Err(errno) => Err(Error::io("create", path, errno).into()),
         }
     }
 }

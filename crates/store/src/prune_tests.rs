@@ -5,7 +5,7 @@ use kiln_oci::Platform;
 use super::*;
 use crate::images::{ImageLayer, NewImage};
 use crate::testing::{layer, metadata, store};
-use crate::{Error, Key, Layer, NewContainer, NewRecord, Store};
+use crate::{Error, Key, Layer, Metadata, NewContainer, NewRecord, Store};
 
 fn image(store: &Store, name: Option<&str>, layer: &Layer) -> Digest {
     let id = store.blobs().insert(format!("config of {name:?} {}", layer.id()).as_bytes()).unwrap().digest;
@@ -79,17 +79,21 @@ fn the_least_recently_used_records_go_first() {
     assert_eq!(freed.layers, [layers[2].id()], "the one just found is pinned");
 }
 
+fn made(mode: u32) -> Result<Metadata, Error> {
+    Ok(metadata(mode))
+}
+
 #[test]
 fn cache_mounts_in_use_stay() {
     let (_directory, store) = store();
     let mounts = store.cache_mounts();
-    let used = mounts.directory("used", &metadata(0o700)).unwrap();
-    let idle = mounts.directory("idle/../..", &metadata(0o755)).unwrap();
-    assert_eq!(mounts.directory("used", &metadata(0o755)).unwrap(), used);
+    let used = mounts.directory("used", |_| made(0o700)).unwrap();
+    let idle = mounts.directory("idle/../..", |_| made(0o755)).unwrap();
+    assert_eq!(mounts.directory("used", |_| made(0o755)).unwrap(), used);
     assert_eq!(idle.parent(), used.parent());
     let lock = store.locks().try_acquire(mounts.lock_key("used"), Sharing::Shared).unwrap();
-    let (first, _one) = mounts.private("mine", &metadata(0o755)).unwrap();
-    let (second, _two) = mounts.private("mine", &metadata(0o755)).unwrap();
+    let (first, _one) = mounts.private("mine", |_| made(0o755)).unwrap();
+    let (second, _two) = mounts.private("mine", |_| made(0o755)).unwrap();
     assert_ne!(first, second);
     let freed = store.prune(&Prune { cache_mounts: true, ..Prune::default() }).unwrap();
     assert_eq!(freed.cache_mounts, 1);

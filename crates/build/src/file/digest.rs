@@ -1,7 +1,8 @@
 //! The digest of a selection: what a cache key of a copy covers.
 //!
 //! Names, kinds, contents, modes and link targets count, times never; owners and capabilities count where the
-//! tree has them. The mode of a directory that is itself a source does not count: its copy does not get it.
+//! tree has them. The mode of a directory that is itself a source counts for a mount, which shows it, and not
+//! for a copy, which makes one of its own.
 
 use kiln_store::{FileDigest, Kind};
 
@@ -26,7 +27,7 @@ impl Selection {
             SelectionHasher { hasher: blake3::Hasher::new_derive_key("kiln selection 1"), owners: tree.has_owners() };
         hasher.number(self.sources.len() as u64);
         for selected in &self.sources {
-            hasher.source(selected, &mut content)?;
+            hasher.source(selected, self.mounted, &mut content)?;
         }
         Ok(*hasher.hasher.finalize().as_bytes())
     }
@@ -49,6 +50,7 @@ impl SelectionHasher {
     fn source<E>(
         &mut self,
         selected: &Selected,
+        mounted: bool,
         content: &mut impl FnMut(&Node) -> Result<Counted, E>,
     ) -> Result<(), E> {
         self.bytes(&selected.name);
@@ -58,6 +60,7 @@ impl SelectionHasher {
             self.entry(node, None);
         }
         match selected.root.kind {
+            Kind::Directory if mounted => self.entry(&selected.root, None),
             Kind::Directory => self.number(0),
             Kind::File => {
                 let counted = content(&selected.root)?;

@@ -19,4 +19,4 @@ pub(crate) use digest::Counted;
 pub(crate) use error::FileError;
 pub use missing::Guess;
 pub(crate) use run::{FileJob, Landed, run};
-pub(crate) use select::{Selected, Selection, select};
+pub(crate) use select::{Selected, Selection, Wanted, select};

@@ -17,6 +17,38 @@ use crate::tree::{Node, Tree, base_name, components, join, lossy};
 pub(crate) struct Selection {
     /// The sources in order; those of a wildcard sorted.
     pub(crate) sources: Vec<Selected>,
+    /// Whether a source that is a directory counts itself: a mount shows it, a copy makes one of its own.
+    pub(super) mounted: bool,
+}
+
+/// What a step wants of one of its inputs.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// What a copy reads.
+    Copy(&'a Copy),
+    /// What lies at a path, symlinks followed: for a mount.
+    Mount(&'a str),
+}
+
+impl Wanted<'_> {
+    /// Finds it in `tree`.
+    pub(crate) fn select(self, tree: &Tree) -> Result<Selection, FileError> {
+        match self {
+            Wanted::Copy(copy) => select(copy, tree),
+            Wanted::Mount(source) => {
+                let selected = select_one(source, source.as_bytes(), Parents::Left, tree)?;
+                Ok(Selection { sources: vec![selected], mounted: true })
+            }
+        }
+    }
+}
+
+/// What becomes of the directories above a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parents {
+    /// `--parents`
+    Kept,
+    Left,
 }
 
 /// An entry with its path relative to something.
@@ -46,13 +78,14 @@ impl Selected {
 pub(crate) fn select(copy: &Copy, tree: &Tree) -> Result<Selection, FileError> {
     let exclude = exclusion(&copy.exclude)?;
     let mut sources = Vec::new();
+    let parents = if copy.parents { Parents::Kept } else { Parents::Left };
     for source in &copy.sources {
         for path in expand(source.as_bytes(), tree)? {
-            let selected = select_one(source, &path, copy, tree)?;
+            let selected = select_one(source, &path, parents, tree)?;
             sources.extend(without_excluded(selected, exclude.as_ref())?);
         }
     }
-    Ok(Selection { sources })
+    Ok(Selection { sources, mounted: false })
 }
 
 fn exclusion(patterns: &[String]) -> Result<Option<IgnoreMatcher>, FileError> {
@@ -103,7 +136,7 @@ fn expand_below(
     Ok(())
 }
 
-fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Selected, FileError> {
+fn select_one(source: &str, path: &[u8], parents: Parents, tree: &Tree) -> Result<Selected, FileError> {
     let resolved = tree.resolve(path)?;
     let missing = || FileError::NotFound { path: shown(source, path), guess: guess(path, tree) };
     let root = tree.lookup(&resolved).ok_or_else(missing)?;
@@ -115,8 +148,10 @@ fn select_one(source: &str, path: &[u8], copy: &Copy, tree: &Tree) -> Result<Sel
         Kind::Directory => tree.below(&resolved),
         _ => Vec::new(),
     };
-    let (parents, name) =
-        if copy.parents { parents_of(source, path, tree)? } else { (Vec::new(), base_name(path).to_vec()) };
+    let (parents, name) = match parents {
+        Parents::Kept => parents_of(source, path, tree)?,
+        Parents::Left => (Vec::new(), base_name(path).to_vec()),
+    };
     Ok(Selected { name, root, below, parents })
 }
 

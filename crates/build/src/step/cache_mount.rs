@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kiln_graph::{CacheMount, CacheSharing, Copy};
+use kiln_graph::{CacheMount, CacheSharing};
 use kiln_images::export;
 use kiln_store::{LockGuard, Metadata, Sharing, Timestamp, Union};
 
-use super::identify::whole;
+use super::file::root_metadata;
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
 
@@ -26,36 +26,36 @@ impl Steps {
         seed: Option<&Made>,
         cancelled: Cancelled<'_>,
     ) -> Result<HeldCache, StepProblem> {
-        let root = Metadata { uid: cache.uid, gid: cache.gid, ..Metadata::root_owned(cache.mode, Timestamp::now()) };
         let caches = self.store.cache_mounts();
-        let held = match cache.sharing {
+        let fill = |directory: &File| self.fill(directory, cache, seed, cancelled);
+        match cache.sharing {
             CacheSharing::Private => {
-                let (directory, lock) = caches.private(&cache.id, &root)?;
-                HeldCache { directory, lock }
+                let (directory, lock) = caches.private(&cache.id, fill)?;
+                Ok(HeldCache { directory, lock })
             }
             CacheSharing::Shared | CacheSharing::Locked => {
                 let sharing = if cache.sharing == CacheSharing::Locked { Sharing::Exclusive } else { Sharing::Shared };
                 let key = caches.lock_key(&cache.id);
                 let lock = self.store.locks().acquire(key, sharing, cancelled)?;
-                HeldCache { directory: caches.directory(&cache.id, &root)?, lock }
+                Ok(HeldCache { directory: caches.directory(&cache.id, fill)?, lock })
             }
-        };
-        if let (Some(seed), Some(from)) = (seed, cache.seed) {
-            self.fill(&held.directory, seed, whole(from, &cache.source), cancelled)?;
         }
-        Ok(held)
     }
 
-    /// Puts what a copy takes from `seed` into a cache directory that is still empty.
-    fn fill(&self, directory: &Path, seed: &Made, copy: Copy, cancelled: Cancelled<'_>) -> Result<(), StepProblem> {
-        let io = |error: std::io::Error| StepProblem::Other(format!("cannot fill {}: {error}", directory.display()));
-        if std::fs::read_dir(directory).map_err(io)?.next().is_some() {
-            return Ok(());
-        }
-        let tree = seed.tree()?;
-        let copied = self.copy_selection(tree, copy, &|_| None, cancelled)?;
+    /// Puts the seed into a new cache directory, and says what the directory itself is like: as the seed's, or as
+    /// the mount's options say where there is none.
+    fn fill(
+        &self,
+        directory: &File,
+        cache: &CacheMount,
+        seed: Option<&Made>,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Metadata, StepProblem> {
+        let asked = Metadata { uid: cache.uid, gid: cache.gid, ..Metadata::root_owned(cache.mode, Timestamp::now()) };
+        let (Some(seed), Some(from)) = (seed, cache.seed) else { return Ok(asked) };
+        let copied = self.copy_of(seed.tree()?, (from, &cache.source), &|_| None, cancelled)?;
         let filled = Union::new(vec![copied.layer])?;
-        let handle = File::open(directory).map_err(io)?;
-        Ok(export::materialize(handle.as_fd(), &filled, None, export::Owners::Image)?)
+        export::materialize(directory.as_fd(), &filled, None, export::Owners::Image)?;
+        Ok(root_metadata(&filled))
     }
 }

@@ -9,11 +9,10 @@ use kiln_graph::{FileAction, MountKind, Op, VertexId};
 use kiln_solver::{Found, Identity};
 use kiln_store::{ContentId, FileDigest, Index, Key, Layer, LayerId, Record, Union};
 
-use super::identify::whole;
 use super::record::Effects;
 use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
-use crate::file::{Counted, Selection, select};
+use crate::file::{Counted, Selection, Wanted};
 use crate::key::{KeyBuilder, Purpose, op_key};
 use crate::tree::{Content, Tree};
 
@@ -103,7 +102,7 @@ impl Steps {
             builder = match &inputs[input] {
                 Made::Context(_) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
                 Made::Rootfs(rootfs) => match self.selected_part(id, place) {
-                    Some(copy) => builder.selection(&self.rootfs_selection(rootfs.layers(), &copy)?),
+                    Some(wanted) => builder.selection(&self.rootfs_selection(rootfs.layers(), wanted)?),
                     None => builder.layers(&self.content_ids(rootfs.layers())?),
                 },
             };
@@ -112,21 +111,21 @@ impl Steps {
     }
 
     /// What part of an input counts: what a copy or a mount takes; all of it for a base (`None`).
-    fn selected_part(&self, id: VertexId, place: usize) -> Option<kiln_graph::Copy> {
+    fn selected_part(&self, id: VertexId, place: usize) -> Option<Wanted<'_>> {
         match &self.vertex(id).op {
             Op::File(file) => {
                 let place = place.checked_sub(usize::from(file.base.is_some()))?;
                 let mut copies = file.actions.iter().filter_map(|action| match action {
-                    FileAction::Copy(copy) => Some(copy),
+                    FileAction::Copy(copy) => Some(Wanted::Copy(copy)),
                     FileAction::MakeDirectory(_) | FileAction::WriteFile(_) => None,
                 });
-                copies.nth(place).cloned()
+                copies.nth(place)
             }
             Op::Exec(exec) => {
                 let place = place.checked_sub(usize::from(exec.root.is_some()))?;
                 let mounted = exec.mounts.iter().filter_map(|mount| match &mount.kind {
-                    MountKind::Bind(bind) => Some(whole(bind.from, &bind.source)),
-                    MountKind::Cache(cache) => cache.seed.map(|seed| whole(seed, &cache.source)),
+                    MountKind::Bind(bind) => Some(Wanted::Mount(&bind.source)),
+                    MountKind::Cache(cache) => cache.seed.map(|_| Wanted::Mount(&cache.source)),
                     MountKind::Tmpfs(_) | MountKind::Secret(_) | MountKind::Ssh(_) => None,
                 });
                 mounted.into_iter().nth(place)
@@ -140,11 +139,11 @@ impl Steps {
         ids.collect::<Result<_, _>>().map_err(StepProblem::from)
     }
 
-    /// The digest of what a copy takes from layers. A source that is missing there is nothing.
-    fn rootfs_selection(&self, layers: &[Layer], copy: &kiln_graph::Copy) -> Result<[u8; 32], StepProblem> {
+    /// The digest of what a step takes from layers. A source that is missing there is nothing.
+    fn rootfs_selection(&self, layers: &[Layer], wanted: Wanted<'_>) -> Result<[u8; 32], StepProblem> {
         let union = Union::new(layers.to_vec())?;
         let tree = Tree::Rootfs(union.clone());
-        let Ok(selection) = select(copy, &tree) else { return Ok([0; 32]) };
+        let Ok(selection) = wanted.select(&tree) else { return Ok([0; 32]) };
         let digests = self.file_digests(&union, &selection)?;
         selection.digest(&tree, |node| {
             let known = match node.content {

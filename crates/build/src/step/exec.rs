@@ -16,7 +16,7 @@ use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 
 use super::cache_mount::HeldCache;
 use super::file::root_metadata;
-use super::identify::{known_digest, whole};
+use super::identify::known_digest;
 use super::secret::{secret_variable, set_variables};
 use super::ssh::socket_variable;
 use super::{Cancelled, Made, Steps, device};
@@ -220,8 +220,7 @@ impl Steps {
             Made::Context(open) => open,
         };
         let known = |node: &Node| known_digest(open, node);
-        let copy = whole(bind.from, &bind.source);
-        let copied = self.copy_selection(open.tree(), copy, &known, cancelled)?;
+        let copied = self.copy_of(open.tree(), (bind.from, &bind.source), &known, cancelled)?;
         contexts.push(copied.digest()?);
         let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
         let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();

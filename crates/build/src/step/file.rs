@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use kiln_graph::{Copy, FileAction, FileOp, VertexId};
+use kiln_graph::{Copy, FileAction, FileOp, InputIndex, Unpack, VertexId};
 use kiln_solver::Product;
-use kiln_store::{FileDigest, Key, Layer, Metadata, Timestamp, Union};
+use kiln_store::{FileDigest, Key, Kind, Layer, Metadata, Timestamp, Union};
 
 use super::identify::known_digest;
 use super::inputs::CopiedFile;
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
-use crate::file::{self, Counted, FileError, FileJob, Landed, Selection, select};
+use crate::file::{self, Counted, FileError, FileJob, Landed, Selection, Wanted, select};
 use crate::tree::{Node, Tree};
 
 /// What a mount shows of a tree, in a layer of its own.
@@ -47,7 +47,7 @@ impl Steps {
         let previous = self.previous_layer(id)?;
         let known = |node: &Node| self.known_in_contexts(inputs, node);
         let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
-        let (layer, landed) = self.write_layer(&job)?;
+        let (layer, landed) = self.write_layer(&root_metadata(&base), &job)?;
         self.remember(inputs, &landed);
         let contexts = context_digests(&copies, &landed)?;
         let layer = self.interned(id, layer)?;
@@ -55,28 +55,30 @@ impl Steps {
         self.record(id, inputs, contexts, made, &file_list(&copies, &landed))
     }
 
-    fn write_layer(&self, job: &FileJob<'_>) -> Result<(Layer, Landed), FileError> {
-        let root = root_metadata(job.base);
-        let staged = self.store.layers().stage(&root)?;
+    fn write_layer(&self, root: &Metadata, job: &FileJob<'_>) -> Result<(Layer, Landed), FileError> {
+        let staged = self.store.layers().stage(root)?;
         let writer = staged.writer_over(job.base.clone())?;
         let landed = file::run(job, &writer)?;
         Ok((writer.commit()?, landed))
     }
 
-    /// Copies what a mount takes of a tree into a layer of its own.
-    pub(super) fn copy_selection(
+    /// Copies what lies at a path of a tree into a layer of its own, whose root is as the directory there is: for a
+    /// mount. The path comes with the input that the tree is.
+    pub(super) fn copy_of(
         &self,
         tree: Tree,
-        copy: Copy,
+        (from, source): (InputIndex, &str),
         known: &(dyn Fn(&Node) -> Option<FileDigest> + Sync),
         cancelled: Cancelled<'_>,
     ) -> Result<CopiedTree, FileError> {
-        let selection = select(&copy, &tree)?;
-        let op = FileOp { base: None, actions: vec![FileAction::Copy(copy)] };
+        let selection = Wanted::Mount(source).select(&tree)?;
+        let op = FileOp { base: None, actions: vec![FileAction::Copy(everything(from, source))] };
         let base = Union::new(Vec::new())?;
+        let directory = selection.sources.first().filter(|source| source.root.kind == Kind::Directory);
+        let root = directory.map_or_else(|| root_metadata(&base), |source| mounted_root(&source.root));
         let copies = [Arc::new((tree, selection))];
         let job = FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled };
-        let (layer, landed) = self.write_layer(&job)?;
+        let (layer, landed) = self.write_layer(&root, &job)?;
         let [copy] = copies;
         Ok(CopiedTree { layer, landed, copy })
     }
@@ -138,6 +140,26 @@ impl Steps {
         }
         self.store.layers().content_id(&layer)?;
         self.store.layers().intern(layer).map_err(StepProblem::from)
+    }
+}
+
+/// The root of what a mount shows: the directory as it is in its tree.
+fn mounted_root(directory: &Node) -> Metadata {
+    Metadata { uid: directory.uid, gid: directory.gid, ..Metadata::root_owned(directory.mode, directory.mtime) }
+}
+
+/// A copy of what lies at a path, into the root.
+fn everything(from: InputIndex, source: &str) -> Copy {
+    Copy {
+        from,
+        sources: vec![source.to_owned()],
+        destination: "/".into(),
+        into_directory: true,
+        owner: None,
+        chmod: None,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Never,
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use kiln_graph::{Copy, ExecOp, FileAction, FileOp, MountKind, Op, SourceOp, Unpack, VertexId};
+use kiln_graph::{ExecOp, FileAction, FileOp, MountKind, Op, SourceOp, VertexId};
 use kiln_solver::Identity;
 use kiln_store::{FileDigest, Key};
 use rayon::prelude::*;
 
 use super::{OpenContext, Selections, Steps};
 use crate::error::StepProblem;
-use crate::file::{Counted, Selection, select};
+use crate::file::{Counted, Selection, Wanted};
 use crate::key::{KeyBuilder, Purpose, image_key, op_key};
 use crate::tree::{Content, Node, Tree};
 
@@ -119,7 +119,7 @@ impl Steps {
         let mut found = Vec::new();
         for action in &file.actions {
             let FileAction::Copy(copy) = action else { continue };
-            found.extend(self.select_from_context(id, copy.from.0, copy)?);
+            found.extend(self.select_from_context(id, copy.from.0, Wanted::Copy(copy))?);
         }
         Ok(found)
     }
@@ -135,7 +135,7 @@ impl Steps {
                 },
                 MountKind::Tmpfs(_) | MountKind::Secret(_) | MountKind::Ssh(_) => continue,
             };
-            found.extend(self.select_from_context(id, from.0, &whole(from, source))?);
+            found.extend(self.select_from_context(id, from.0, Wanted::Mount(source))?);
         }
         Ok(found)
     }
@@ -144,11 +144,11 @@ impl Steps {
         &self,
         id: VertexId,
         input: u32,
-        copy: &Copy,
+        wanted: Wanted<'_>,
     ) -> Result<Option<Arc<(Tree, Selection)>>, StepProblem> {
         let Some(open) = self.input_context(self.vertex(id).inputs[input as usize].vertex)? else { return Ok(None) };
         let tree = open.tree();
-        let selection = select(copy, &tree)?;
+        let selection = wanted.select(&tree)?;
         Ok(Some(Arc::new((tree, selection))))
     }
 
@@ -198,26 +198,6 @@ impl Steps {
             Ok(Counted { digest: digest.ok_or_else(missing)?, mode: node.mode })
         })
     }
-}
-
-/// A copy of everything at `source`, for a mount.
-pub(super) fn whole(from: kiln_graph::InputIndex, source: &str) -> Copy {
-    Copy {
-        from,
-        sources: vec![escape(source)],
-        destination: "/".into(),
-        into_directory: true,
-        owner: None,
-        chmod: None,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: Unpack::Never,
-    }
-}
-
-/// A path as a pattern that matches only itself.
-fn escape(path: &str) -> String {
-    path.chars().flat_map(|c| if "*?[\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }
 
 pub(super) fn known_digest(open: &OpenContext, node: &Node) -> Option<FileDigest> {
