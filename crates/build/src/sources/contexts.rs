@@ -2,7 +2,7 @@
 //! fetched before the build, into a layer of the store.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
 use kiln_dockerfile::{GitUrl, without_credentials};
@@ -127,7 +127,7 @@ impl Sources {
             }
             RemoteContext::Web(url) => self.web_context(url, watch),
             RemoteContext::Archive(stream) => {
-                let layer = self.unpacked(Watched { inner: stream, watch })?;
+                let layer = self.unpacked(stream, watch)?;
                 Ok(FetchedContext::Files(self.files(layer, "the standard input".into())?))
             }
         }
@@ -146,7 +146,7 @@ impl Sources {
         let unpacked = match self.recorded(&key)? {
             Some((unpacked, _)) => unpacked,
             None => {
-                let unpacked = self.unpacked(Watched { inner: layer.reader(NAME.as_bytes())?, watch })?;
+                let unpacked = self.unpacked(layer.reader(NAME.as_bytes())?, watch)?;
                 self.record("unpacked context", unpacked.id(), String::new(), &[key])?;
                 unpacked
             }
@@ -159,10 +159,16 @@ impl Sources {
     }
 
     /// A layer with what an archive holds. Nothing leads out of it, and owners do not count.
-    fn unpacked(&self, archive: impl Read) -> Result<Layer, SourceError> {
+    fn unpacked(&self, archive: impl Read, watch: &Watch<'_>) -> Result<Layer, SourceError> {
         let writer = self.store.layers().stage(&Metadata::root_owned(0o755, Timestamp::now()))?.writer()?;
         let options = ExtractOptions { owner: Some((0, 0)) };
-        unpack::extract(archive, &writer, &Union::new(Vec::new())?, b"", &options).map_err(SourceError::archive)?;
+        let mut archive = Watched { inner: archive, watch };
+        let unpacked = unpack::extract(&mut archive, &writer, &Union::new(Vec::new())?, b"", &options);
+        watch.check()?;
+        unpacked.map_err(SourceError::archive)?;
+        // Whoever writes the archive may still be writing the zeros at its end.
+        std::io::copy(&mut archive, &mut std::io::sink())
+            .map_err(SourceError::local("reading an archive to its end"))?;
         Ok(writer.commit()?)
     }
 }
@@ -184,7 +190,8 @@ fn text(layer: &Layer) -> Result<Vec<u8>, SourceError> {
     Ok(bytes)
 }
 
-/// A stream that ends with an error when nobody waits any more.
+/// A stream that ends with an error when nobody waits any more. That is looked at before each read, and whenever the
+/// stream says that nothing comes for now ([`ErrorKind::WouldBlock`]).
 struct Watched<'a, R> {
     inner: R,
     watch: &'a Watch<'a>,
@@ -192,9 +199,14 @@ struct Watched<'a, R> {
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if (self.watch.cancelled)() {
-            return Err(std::io::Error::other("cancelled"));
+        loop {
+            if (self.watch.cancelled)() {
+                return Err(std::io::Error::other("cancelled"));
+            }
+            match self.inner.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
         }
-        self.inner.read(buffer)
     }
 }

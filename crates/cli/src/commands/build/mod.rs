@@ -80,11 +80,7 @@ fn take(request: &mut Request, given: Given) -> Offered {
 /// Reads what the command line names, and fetches what is not here.
 fn fetched(host: &Host, contexts: Asked, client: LocalClient, progress: Progress) -> Result<Given, Failure> {
     let display = Display::new(progress);
-    let cancellation = CancellationToken::new();
-    let _inside = host.runtime.enter();
-    let interrupted = cancel_on_signals(cancellation.clone());
-    let given = contexts.read(Some(&Fetch::new(host, Arc::new(client), &display, &cancellation)));
-    interrupted.abort();
+    let given = contexts.read(Some(&Fetch::new(host, Arc::new(client), &display, cancel_on_signals)));
     display.finish();
     given
 }
