@@ -83,6 +83,9 @@ impl FromLines<'_> {
     fn stage(&self, stage: &Stage, collector: &mut Collector<'_>) {
         let Ok(base) = self.shell.expand(&stage.base, &self.globals) else { return };
         self.undeclared(&base, stage, collector);
+        if base.word.is_empty() {
+            return;
+        }
         let Some(written) = &stage.platform else { return };
         let Ok(platform) = self.shell.expand(written, &self.globals) else { return };
         self.undeclared(&platform, stage, collector);

@@ -44,6 +44,13 @@ fn found(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_stage_without_a_base_is_judged_no_further() {
+    let text = "FROM --platform=linux/arm64 busybox\nFROM --platform=linux/arm64 $NOPE\n";
+    let of_the_second: Vec<String> = found(text).into_iter().filter(|finding| finding.starts_with("2 ")).collect();
+    assert_eq!(of_the_second, ["2 InvalidDefaultArgInFrom", "2 UndefinedArgInFrom"]);
+}
+
+#[test]
 fn an_instruction_that_fails_is_the_last_that_is_looked_at() {
     let report = checked("FROM scratch\nSTOPSIGNAL $A\nLABEL b=$B\nmaintainer c\n", |_| {}, false);
     assert_eq!(shown(&report), ["4 MaintainerDeprecated", "4 ConsistentInstructionCasing", "2 UndefinedVar"]);
