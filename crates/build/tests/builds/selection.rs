@@ -1,6 +1,7 @@
 //! Which files a copy takes, and what it says where there are none.
 
 use expect_test::{Expect, expect};
+use kiln_build::{BuildError, Guess, IgnoreRule, StepProblem};
 
 use crate::project::Project;
 
@@ -57,12 +58,18 @@ fn a_link_as_source_is_followed_within_the_context() {
 #[test]
 fn what_is_missing_comes_with_a_hint() {
     let mut project = project();
-    let failure = |project: &Project, source: &str| project.failure(&format!("FROM scratch\nCOPY {source} /f"));
-    assert_eq!(failure(&project, "nothing"), "\"/nothing\": not found");
-    assert_eq!(failure(&project, "A.TXT"), "\"/A.TXT\": not found (did you mean \"a.txt\"?)");
+    let guess = |project: &Project, source: &str| match project.try_build(&format!("FROM scratch\nCOPY {source} /f")) {
+        Err(BuildError::Step(step)) => match step.problem {
+            StepProblem::MissingSource { path, guess, .. } => (path, guess.map(|guess| *guess)),
+            other => panic!("{source}: {other}"),
+        },
+        _ => panic!("{source}: this must fail in its step"),
+    };
+    assert_eq!(guess(&project, "nothing"), ("nothing".into(), None));
+    assert_eq!(guess(&project, "A.TXT"), ("A.TXT".into(), Some(Guess::OtherCase("a.txt".into()))));
     project.ignore = Some("*.md\n".into());
-    let ignored = failure(&project, "c.md");
-    assert!(ignored.contains("the rule \"*.md\" of the ignore file"), "{ignored}");
+    let rule = IgnoreRule { file: ".dockerignore".into(), line: 1, text: "*.md".into() };
+    assert_eq!(guess(&project, "c.md"), ("c.md".into(), Some(Guess::Ignored { path: "c.md".into(), rule })));
 }
 
 #[test]
