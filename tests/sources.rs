@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kiln_tests::is_root_for;
 use kiln_tests::kiln::{Kiln, tool};
 use kiln_tests::repository::{GitServer, Repository};
 use kiln_tests::tarball::{Entry, tarball};
+use kiln_tests::user::User;
 use kiln_tests::web::{Page, Web};
 
 /// A context with this Dockerfile.
@@ -339,4 +341,21 @@ fn a_repository_over_ssh_is_asked_with_the_forwarded_agent_and_without_the_users
         assert!(seen.contains(words), "{words}: {seen}");
     }
     assert!(!seen.contains("touch /nothing"), "{seen}");
+}
+
+#[test]
+fn an_ordinary_user_adds_from_servers_and_repositories_too() {
+    if !is_root_for("sources of an ordinary user") {
+        return;
+    }
+    let kiln = Kiln::of(User::with_subordinate_ids());
+    let place = kiln.scratch("repositories");
+    Repository::new(&place.join("r")).commit(&[("f", "1")]);
+    let server = GitServer::serve(&place);
+    let web = Web::serve();
+    web.put("/d", Page::of(b"2"));
+    let dockerfile = format!("FROM scratch\nADD {}#main /r\nADD {} /\n", server.url("r"), web.url("/d"));
+    let made = out(&kiln, &dockerfile);
+    assert_eq!((read(made.join("r/f")), read(made.join("d"))), ("1".into(), "2".into()));
+    assert_eq!(cached(&kiln, &dockerfile), [true, true]);
 }
