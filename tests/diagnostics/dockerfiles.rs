@@ -74,7 +74,7 @@ fn a_dockerfile_of_other_bytes() {
                |     ^
              2 |     ·
             --------------------
-            ERROR: failed to build: invalid UTF-8: only comments and heredocs that become files may hold any bytes
+            ERROR: failed to build: invalid UTF-8: only comments, what is told about the image, and heredocs that become files may hold any bytes
 
             Dockerfile:2
             --------------------

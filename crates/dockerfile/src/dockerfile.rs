@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_utf8_are_replaced_in_what_is_only_told() {
+        let told = b"FROM a\nLABEL by=\"Ren\xe9\"\nMAINTAINER Ren\xe9\nCMD [\"\xe9\"]\n";
+        let dockerfile = Dockerfile::parse(&text::text_of(told)).unwrap();
+        let texts: Vec<&str> = dockerfile.stages[0].instructions.iter().map(|located| located.text.as_str()).collect();
+        assert_eq!(texts, ["LABEL by=\"Ren\u{fffd}\"", "MAINTAINER Ren\u{fffd}", "CMD [\"\u{fffd}\"]"]);
+        let Instruction::Label(pairs) = &dockerfile.stages[0].instructions[0].instruction else { panic!() };
+        assert_eq!(pairs[0].value, "\"Ren\u{fffd}\"");
+    }
+
+    #[test]
     fn bytes_that_are_no_utf8_are_kept_in_files_and_refused_elsewhere() {
         let copied = b"# caf\xe9\nFROM a\nCOPY <<EOF /x\n\xe9\xff\nEOF\nRUN <<EOF\n#!/x\n\xe9\nEOF\n";
         let dockerfile = Dockerfile::parse(&text::text_of(copied)).unwrap();

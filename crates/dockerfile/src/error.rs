@@ -58,7 +58,9 @@ pub enum ParseProblem {
         delimiter: String,
     },
     /// Bytes that are no UTF-8, elsewhere than in a comment or in a heredoc that becomes a file.
-    #[error("invalid UTF-8: only comments and heredocs that become files may hold any bytes")]
+    #[error(
+        "invalid UTF-8: only comments, what is told about the image, and heredocs that become files may hold any bytes"
+    )]
     NotUtf8,
     /// `# syntax=` asks for something else than a Dockerfile frontend.
     #[error("unsupported frontend {0}: only docker/dockerfile is built in")]

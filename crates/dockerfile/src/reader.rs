@@ -177,7 +177,12 @@ impl<'a> Reader<'a> {
                 return Err(located(problem, self.at as u32));
             }
         }
-        if let Some(at) = text::first_byte(&logical.text) {
+        let foreign = text::first_byte(&logical.text);
+        if foreign.is_some() && is_only_told(&node) {
+            let readable = node_from(&text::lossy(&logical.text), escape, 0);
+            let readable = readable.map_err(|problem| located(problem, self.at as u32))?;
+            (node.arguments, node.text) = (readable.arguments, readable.text);
+        } else if let Some(at) = foreign {
             let focus = logical.focus(&(at..at + char::MAX.len_utf8()));
             let span = Span { focus, ..Span::lines(first_line, self.at as u32) };
             return Err(Error::new(ParseProblem::NotUtf8, Some(span)));
@@ -332,6 +337,12 @@ fn keeps_bytes(node: &Node) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether an instruction says something about the image only, where JSON has U+FFFD for what is not UTF-8.
+fn is_only_told(node: &Node) -> bool {
+    const TOLD: [&str; 8] = ["label", "maintainer", "cmd", "entrypoint", "healthcheck", "volume", "shell", "onbuild"];
+    TOLD.contains(&node.name.to_ascii_lowercase().as_str())
 }
 
 fn takes_heredocs(node: &Node) -> bool {

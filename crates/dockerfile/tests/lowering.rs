@@ -324,9 +324,9 @@ fn failures_say_what_is_wrong() {
         expect!["--checksum can only be given for a download or a git repository"],
     );
     check(
-        "FROM a\nADD --keep-git-dir https://h/f /\n",
+        "FROM a\nADD --keep-git-dir=false https://h/r.git?keep-git-dir=true /\n",
         options(),
-        expect!["--keep-git-dir can only be given for a git repository"],
+        expect!["inconsistent keep-git-dir configuration"],
     );
     check("ARG a\n", options(), expect!["dockerfile contains no stages to build"]);
 }

@@ -265,7 +265,7 @@ fn downloaded(common: &Common, from: InputIndex, name: &str) -> FileAction {
     })
 }
 
-/// `--checksum` and `--keep-git-dir` speak of a single download or repository.
+/// `--checksum` speaks of a single download or repository; `--keep-git-dir` says the same as a repository's URL.
 fn check_flags(common: &Common, sources: &[String]) -> Result<(), LowerProblem> {
     let kinds: Vec<SourceKind> = sources.iter().map(|source| source_kind::of(source)).collect();
     if common.checksum.is_some() {
@@ -276,9 +276,10 @@ fn check_flags(common: &Common, sources: &[String]) -> Result<(), LowerProblem> 
             return Err(LowerProblem::Flag("--checksum can only be given for a download or a git repository"));
         }
     }
-    let repository = kinds.iter().any(|kind| matches!(kind, SourceKind::Git(_)));
-    if common.keep_git_directory == Some(true) && !repository {
-        return Err(LowerProblem::Flag("--keep-git-dir can only be given for a git repository"));
+    let contradicts =
+        |url: &GitUrl| matches!((common.keep_git_directory, url.keep_git_directory), (Some(a), Some(b)) if a != b);
+    if kinds.iter().any(|kind| matches!(kind, SourceKind::Git(url) if contradicts(url))) {
+        return Err(LowerProblem::Flag("inconsistent keep-git-dir configuration"));
     }
     Ok(())
 }

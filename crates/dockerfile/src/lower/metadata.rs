@@ -113,7 +113,6 @@ impl Lowering<'_> {
             }
         }
         exposed.sort();
-        exposed.dedup();
         state.note(format!("EXPOSE {}", history::plain(&exposed)));
         state.container_mut().exposed_ports.extend(exposed.into_iter().map(|port| (port, Default::default())));
         Ok(())
