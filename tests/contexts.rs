@@ -50,7 +50,11 @@ fn project(kiln: &Kiln) -> PathBuf {
     directory
 }
 
+/// What of the project is in a directory's context.
 const ALL: [&str; 5] = [".dockerignore", "Dockerfile", "a", "sub/Dockerfile", "sub/b"];
+
+/// What is in a context that comes packed: an ignore file says what not to pack.
+const PACKED: [&str; 6] = [".dockerignore", "Dockerfile", "README.md", "a", "sub/Dockerfile", "sub/b"];
 
 fn archived(directory: &Path, compression: &str) -> Vec<u8> {
     let mut tar = Command::new("tar");
@@ -78,7 +82,7 @@ fn an_archive_on_the_standard_input_in_any_compression() {
     let project = project(&kiln);
     for compression in ["--no-auto-compress", "--gzip", "--bzip2", "--xz", "--zstd"] {
         let archive = archived(&project, compression);
-        assert_eq!(built(&kiln, &["-"], &archive), ALL, "{compression}");
+        assert_eq!(built(&kiln, &["-"], &archive), PACKED, "{compression}");
         assert_eq!(built(&kiln, &["-f", "sub/Dockerfile", "-"], &archive), ["only"], "{compression}");
     }
     let archive = archived(&project, "--gzip");
@@ -89,6 +93,20 @@ fn an_archive_on_the_standard_input_in_any_compression() {
     let answer = run_with(&kiln, &["build", "-"], &tarball(&[Entry::file("dockerFILE", b"FROM scratch\n")]));
     assert!(answer.stderr.contains("open Dockerfile: no such file or directory"), "{answer}");
     assert!(answer.stderr.contains("there is \"dockerFILE\""), "{answer}");
+}
+
+#[test]
+fn files_of_an_archive_keep_their_owners() {
+    let kiln = Kiln::new();
+    let project = project(&kiln);
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&project).args(["--owner=5", "--group=6", "-c", "a", "Dockerfile"]).stdin(Stdio::null());
+    let archive = tar.output().expect("tar").stdout;
+    let out = kiln.scratch("out").join("tar");
+    let out = out.to_str().expect("UTF-8");
+    run_with(&kiln, &["build", "-o", &format!("type=tar,dest={out}"), "-"], &archive).succeeded();
+    let listed = tool("tar", &["--numeric-owner", "-tvf", out]);
+    assert!(listed.lines().any(|line| line.contains(" 5/6 ") && line.ends_with(" a")), "{listed}");
 }
 
 #[test]
@@ -118,8 +136,16 @@ fn a_repository_by_the_git_protocol_and_as_a_file() {
     project.commit(&[(".dockerignore", "*.md\n"), ("README.md", ""), ("sub/y", "2")]);
     let server = GitServer::serve(&place);
     let url = server.url("project");
-    let everything =
-        [".dockerignore", ".gitmodules", "Dockerfile", "sub/Dockerfile", "sub/library/l", "sub/x", "sub/y"];
+    let everything = [
+        ".dockerignore",
+        ".gitmodules",
+        "Dockerfile",
+        "README.md",
+        "sub/Dockerfile",
+        "sub/library/l",
+        "sub/x",
+        "sub/y",
+    ];
     assert_eq!(built(&kiln, &[&url], b""), everything);
     assert_eq!(built(&kiln, &[&format!("{url}#v1")], b""), ["Dockerfile", "sub/Dockerfile", "sub/x"]);
     assert_eq!(built(&kiln, &[&format!("{url}#main:sub")], b""), ["Dockerfile", "library/l", "x", "y"]);
@@ -142,13 +168,13 @@ fn an_archive_and_a_dockerfile_on_a_web_server() {
     web.put("/c.tar.gz", Page::of(&archived(&project, "--gzip")));
     web.put("/c.tar", Page::of(&archived(&project, "--no-auto-compress")));
     web.put("/Dockerfile", Page::of(b"FROM scratch\nCOPY <<EOF /x\nEOF\n"));
-    assert_eq!(built(&kiln, &[&web.url("/c.tar.gz")], b""), ALL);
+    assert_eq!(built(&kiln, &[&web.url("/c.tar.gz")], b""), PACKED);
     assert_eq!(built(&kiln, &["-f", "sub/Dockerfile", &web.url("/c.tar")], b""), ["only"]);
     assert_eq!(built(&kiln, &[&web.url("/Dockerfile")], b""), ["x"]);
     let project = project.to_str().expect("UTF-8");
     assert_eq!(built(&kiln, &["-f", &web.url("/Dockerfile"), project], b""), ["x"]);
     web.requests();
-    assert_eq!(built(&kiln, &[&web.url("/c.tar.gz")], b""), ALL);
+    assert_eq!(built(&kiln, &[&web.url("/c.tar.gz")], b""), PACKED);
     assert_eq!(web.requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
     kiln.fails(&["build", &web.url("/missing")], &["/missing: invalid response status 404"]);
     kiln.fails(&["build", &web.url("/missing.git")], &["/missing.git: git ls-remote failed"]);
@@ -169,7 +195,7 @@ fn further_contexts_of_every_form() {
     let git = format!("git={}#main", server.url("r"));
     let (archive, local) = (format!("web={}", web.url("/c.tar")), format!("dir={}", directory.display()));
     let flags = ["--build-context", &git, "--build-context", &archive, "--build-context", &local, "-"];
-    assert_eq!(built(&kiln, &flags, dockerfile), ["dir/h", "git/.dockerignore", "git/f", "web/g"]);
+    assert_eq!(built(&kiln, &flags, dockerfile), ["dir/h", "git/.dockerignore", "git/f", "git/left", "web/g"]);
     let fails = |source: &str, words: &[&str]| {
         kiln.fails(&["build", "--build-context", &format!("x={source}"), directory.to_str().expect("UTF-8")], words);
     };

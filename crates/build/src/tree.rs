@@ -138,9 +138,9 @@ impl Tree {
         Ok(crate::context::describe(file, path)?)
     }
 
-    /// Whether owners and capabilities of the entries count.
-    pub(crate) fn has_owners(&self) -> bool {
-        matches!(self, Tree::Rootfs(_))
+    /// Whether it is what the caller of the build offers, not what a step made.
+    pub(crate) fn is_context(&self) -> bool {
+        matches!(self, Tree::Context(..))
     }
 }
 
@@ -190,8 +190,8 @@ impl Node {
             path: entry.path.clone(),
             kind: entry.kind,
             mode: entry.mode,
-            uid: 0,
-            gid: 0,
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
             mtime: entry.stamp.mtime,
             content: match entry.digest {
                 _ if !regular => Content::None,

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use kiln_sandbox::users::Owner;
 use kiln_store::{Device, FileDigest, FileStamp, Kind};
 
 /// One entry of a context.
@@ -13,6 +14,8 @@ pub struct ContextEntry {
     pub kind: Kind,
     /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
+    /// Whom it belongs to: in a directory of the user's everything is root's.
+    pub owner: Owner,
     /// Which file it is and in which state: any write changes it.
     pub stamp: FileStamp,
     /// How many names the file has.
@@ -83,6 +86,7 @@ mod tests {
             path: path.as_bytes().into(),
             kind,
             mode: 0o644,
+            owner: Owner::default(),
             stamp,
             links: 1,
             rdev: Device::default(),

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
-use kiln_dockerfile::ignore::{IgnoreMatcher, Inherited};
+use kiln_sandbox::users::Owner;
 use kiln_store::{Entry, FileStamp, Index, Kind, Layer, Store, Union};
 
-use super::walk::ask;
-use super::{Context, ContextEntry, ContextError, IgnoreFile, IgnoreRule, Snapshot};
+use super::{Context, ContextEntry, ContextError, IgnoreRule, Snapshot};
 
 /// How large a file may be that is read whole, in bytes.
 const LARGEST_TEXT: u64 = 16 << 20;
@@ -41,23 +40,16 @@ impl StoredFiles {
         children.iter().map(|found| String::from_utf8_lossy(found.entry.name()).into_owned()).collect()
     }
 
-    /// The files as a context, without what an ignore file leaves out.
-    ///
-    /// # Errors
-    /// A rule that is no pattern.
-    pub fn context(&self, ignore: Option<&IgnoreFile>) -> Result<StoredContext, ContextError> {
-        let ignore_file = ignore.cloned().unwrap_or_default();
-        let ignore = ignore_file.matcher()?;
-        Ok(StoredContext { files: self.clone(), ignore, ignore_file, snapshot: OnceLock::new() })
+    /// The files as a context: all of them, for an ignore file counts only where a directory is read, as in BuildKit.
+    pub fn context(&self) -> StoredContext {
+        StoredContext { files: self.clone(), snapshot: OnceLock::new() }
     }
 }
 
 /// Files in a layer of the store, as a context.
 pub struct StoredContext {
     files: StoredFiles,
-    ignore: IgnoreMatcher,
-    ignore_file: IgnoreFile,
-    snapshot: OnceLock<Result<Arc<Snapshot>, ContextError>>,
+    snapshot: OnceLock<Arc<Snapshot>>,
 }
 
 impl Context for StoredContext {
@@ -69,11 +61,11 @@ impl Context for StoredContext {
         let listed = self.snapshot.get_or_init(|| {
             let mut entries = Vec::new();
             if let Some(root) = self.files.index.get("") {
-                self.list(&root, &Inherited::default(), &mut entries)?;
+                self.list(&root, &mut entries);
             }
-            Ok(Arc::new(Snapshot::new(entries)))
+            Arc::new(Snapshot::new(entries))
         });
-        listed.clone()
+        Ok(Arc::clone(listed))
     }
 
     fn open(&self, path: &[u8]) -> Result<(File, ContextEntry), ContextError> {
@@ -84,10 +76,8 @@ impl Context for StoredContext {
         Ok((file, described(&found.entry)))
     }
 
-    fn ignored_by(&self, path: &[u8]) -> Option<IgnoreRule> {
-        self.files.union.lookup(path)?;
-        let pattern = self.ignore.excluded_by(&String::from_utf8_lossy(path)).ok().flatten()?;
-        self.ignore_file.rule(pattern)
+    fn ignored_by(&self, _: &[u8]) -> Option<IgnoreRule> {
+        None
     }
 
     fn is_stored(&self) -> bool {
@@ -96,32 +86,14 @@ impl Context for StoredContext {
 }
 
 impl StoredContext {
-    /// What is in a directory and not ignored; a directory that is ignored stays where something in it does not.
-    fn list(
-        &self,
-        directory: &Entry<'_>,
-        inherited: &Inherited,
-        entries: &mut Vec<ContextEntry>,
-    ) -> Result<(), ContextError> {
-        for child in self.files.index.children(directory) {
-            let (ignored, inherited) = ask(&self.ignore, child.path(), inherited)?;
-            let prune = ignored && self.ignore.can_prune(&String::from_utf8_lossy(child.path()));
-            match child.kind() {
-                Kind::Whiteout => {}
-                _ if prune => {}
-                Kind::Directory => {
-                    let at = entries.len();
-                    entries.push(described(&child));
-                    self.list(&child, &inherited, entries)?;
-                    if ignored && entries.len() == at + 1 {
-                        entries.pop();
-                    }
-                }
-                _ if ignored => {}
-                _ => entries.push(described(&child)),
+    /// What is in a directory.
+    fn list(&self, directory: &Entry<'_>, entries: &mut Vec<ContextEntry>) {
+        for child in self.files.index.children(directory).filter(|child| child.kind() != Kind::Whiteout) {
+            entries.push(described(&child));
+            if child.kind() == Kind::Directory {
+                self.list(&child, entries);
             }
         }
-        Ok(())
     }
 }
 
@@ -134,6 +106,7 @@ fn described(entry: &Entry<'_>) -> ContextEntry {
         path: entry.path().into(),
         kind: entry.kind(),
         mode: entry.mode(),
+        owner: Owner { uid: entry.uid(), gid: entry.gid() },
         stamp,
         links: if group.is_some() { 2 } else { 1 },
         rdev: entry.device(),
@@ -156,7 +129,7 @@ mod tests {
     fn files(directory: &std::path::Path) -> StoredFiles {
         let mode = if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::Rootless };
         let store = Store::open(&directory.join("store"), mode).unwrap();
-        let metadata = |mode| Metadata::root_owned(mode, Timestamp::from_seconds(7));
+        let metadata = |mode| Metadata { uid: 5, gid: 6, ..Metadata::root_owned(mode, Timestamp::from_seconds(7)) };
         let writer = store.layers().stage(&metadata(0o755)).unwrap().writer().unwrap();
         for path in ["d/x", "d/e/y", "d-z", "skip.md"] {
             let mut file = writer.file(path, &metadata(0o640), Hashing::Later).unwrap();
@@ -173,27 +146,20 @@ mod tests {
         snapshot.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
     }
 
-    fn ignoring(text: &str) -> IgnoreFile {
-        IgnoreFile { name: ".dockerignore".into(), text: text.into() }
-    }
-
     #[test]
-    fn ignore_rules_apply_as_to_a_directory() {
+    fn everything_is_there_and_belongs_to_whom_it_did() {
         let directory = tempfile::tempdir().unwrap();
-        let files = files(directory.path());
-        let all = files.context(None).unwrap();
-        assert_eq!(paths(&all), ["d", "d/e", "d/e/y", "d/other", "d/x", "d-z", "link", "skip.md"]);
-        let some = files.context(Some(&ignoring("d\n!d/e/y\n*.md\nlink\n"))).unwrap();
-        assert_eq!(paths(&some), ["d", "d/e", "d/e/y", "d-z"]);
-        assert_eq!(some.ignored_by(b"skip.md").unwrap().to_string(), ".dockerignore:3: *.md");
-        assert_eq!(some.ignored_by(b"missing"), None);
-        assert!(files.context(Some(&ignoring("["))).is_err());
+        let context = files(directory.path()).context();
+        assert_eq!(paths(&context), ["d", "d/e", "d/e/y", "d/other", "d/x", "d-z", "link", "skip.md"]);
+        let snapshot = context.snapshot().unwrap();
+        assert_eq!(snapshot.get(b"d-z").unwrap().owner, Owner { uid: 5, gid: 6 });
+        assert_eq!(snapshot.get(b"skip.md").unwrap().owner, Owner { uid: 5, gid: 6 });
     }
 
     #[test]
     fn digests_are_known_and_names_of_one_file_are_told() {
         let directory = tempfile::tempdir().unwrap();
-        let context = files(directory.path()).context(None).unwrap();
+        let context = files(directory.path()).context();
         let snapshot = context.snapshot().unwrap();
         let (x, other) = (snapshot.get(b"d/x").unwrap(), snapshot.get(b"d/other").unwrap());
         assert_eq!(x.digest.unwrap().0, *blake3::hash(b"d/x").as_bytes());

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use kiln_dockerfile::ignore::{IgnoreMatcher, Inherited};
+use kiln_sandbox::users::Owner;
 use kiln_store::{Device, FileStamp, Kind, Timestamp};
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
@@ -70,11 +71,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Whether a path is ignored, given what its parents handed down, and what it hands down itself.
-pub(super) fn ask(
-    ignore: &IgnoreMatcher,
-    path: &[u8],
-    inherited: &Inherited,
-) -> Result<(bool, Inherited), ContextError> {
+fn ask(ignore: &IgnoreMatcher, path: &[u8], inherited: &Inherited) -> Result<(bool, Inherited), ContextError> {
     if ignore.is_empty() {
         return Ok((false, Inherited::default()));
     }
@@ -151,6 +148,7 @@ fn context_entry(path: Box<[u8]>, kind: Kind, status: &Statx, target: Option<Box
         path,
         kind,
         mode: u32::from(status.stx_mode) & 0o7777,
+        owner: Owner::default(),
         stamp,
         links: status.stx_nlink,
         rdev: Device { major: status.stx_rdev_major, minor: status.stx_rdev_minor },

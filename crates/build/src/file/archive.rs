@@ -45,7 +45,7 @@ fn stored(tree: &Tree, node: &Node, digest: FileDigest) -> Result<Option<LandedF
     if matches!(node.content, Content::Digest(expected) if expected != digest) {
         return Err(FileError::Damaged { path: lossy(&node.path) });
     }
-    Ok((!tree.has_owners()).then_some(LandedFile { digest, mode: node.mode, stamp: None }))
+    Ok(tree.is_context().then_some(LandedFile { digest, mode: node.mode, stamp: None }))
 }
 
 struct Hashed {

@@ -195,10 +195,9 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// What an entry gets: `--chown` and `--chmod`, or what its source has; owners of a context do not count.
+    /// What an entry gets: `--chown` and `--chmod`, or what its source has.
     fn metadata(&self, node: &Node, mode: u32) -> Metadata {
-        let kept = if self.tree.has_owners() { Owner { uid: node.uid, gid: node.gid } } else { Owner::default() };
-        let Owner { uid, gid } = self.owner.unwrap_or(kept);
+        let Owner { uid, gid } = self.owner.unwrap_or(Owner { uid: node.uid, gid: node.gid });
         let directory = node.kind == Kind::Directory;
         let mode = match &self.mode {
             Some(change) if node.kind != Kind::Symlink => change.apply(mode, directory),
@@ -248,14 +247,14 @@ impl<'a> Copier<'a> {
         if written.digest != expected {
             return Err(FileError::Damaged { path: lossy(&file.node.path) });
         }
-        let counts = expected.filter(|_| !self.tree.has_owners());
+        let counts = expected.filter(|_| self.tree.is_context());
         Ok(counts.map(|digest| LandedFile { digest, mode, stamp: None }))
     }
 
     /// Links a file that is as it was when the previous layer of this step was made. What lands is then the file as
     /// the walk saw it, whatever became of it since; it is not even opened.
     fn linked(&self, file: &FileCopy<'_>) -> Result<Option<LandedFile>, FileError> {
-        let Some(previous) = self.job.previous.filter(|_| !self.tree.has_owners()) else { return Ok(None) };
+        let Some(previous) = self.job.previous.filter(|_| self.tree.is_context()) else { return Ok(None) };
         let stamp = match file.node.content {
             Content::Stamp(stamp) => Some(stamp),
             _ => None,

@@ -1,13 +1,13 @@
 //! The digest of a selection: what a cache key of a copy covers.
 //!
-//! Names, kinds, contents, modes and link targets count, times never; owners and capabilities count where the
-//! tree has them. The mode of a directory that is itself a source counts for a mount, which shows it, and not
+//! Names, kinds, contents, modes, link targets, owners and capabilities count, times never; everything in a
+//! directory of the user's is root's. The mode of a directory that is itself a source counts for a mount, which shows it, and not
 //! for a copy, which makes one of its own.
 
 use kiln_store::{FileDigest, Kind};
 
 use super::{Selected, Selection};
-use crate::tree::{Node, Tree};
+use crate::tree::Node;
 
 /// A file's bytes and mode, as they count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,9 @@ pub(crate) struct Counted {
 }
 
 impl Selection {
-    /// The digest of what is selected from `tree`; `content` tells of every regular file.
-    pub(crate) fn digest<E>(
-        &self,
-        tree: &Tree,
-        mut content: impl FnMut(&Node) -> Result<Counted, E>,
-    ) -> Result<[u8; 32], E> {
-        let mut hasher =
-            SelectionHasher { hasher: blake3::Hasher::new_derive_key("kiln selection 1"), owners: tree.has_owners() };
+    /// The digest of what is selected; `content` tells of every regular file.
+    pub(crate) fn digest<E>(&self, mut content: impl FnMut(&Node) -> Result<Counted, E>) -> Result<[u8; 32], E> {
+        let mut hasher = SelectionHasher { hasher: blake3::Hasher::new_derive_key("kiln selection 2") };
         hasher.number(self.sources.len() as u64);
         for selected in &self.sources {
             hasher.source(selected, self.mounted, &mut content)?;
@@ -43,7 +38,6 @@ impl Selection {
 
 struct SelectionHasher {
     hasher: blake3::Hasher,
-    owners: bool,
 }
 
 impl SelectionHasher {
@@ -80,11 +74,9 @@ impl SelectionHasher {
     fn entry(&mut self, node: &Node, counted: Option<Counted>) {
         self.number(1 + node.kind as u64);
         self.number(u64::from(counted.map_or(node.mode, |counted| counted.mode)));
-        if self.owners {
-            self.number(u64::from(node.uid));
-            self.number(u64::from(node.gid));
-            self.bytes(node.capability().unwrap_or_default());
-        }
+        self.number(u64::from(node.uid));
+        self.number(u64::from(node.gid));
+        self.bytes(node.capability().unwrap_or_default());
         match node.kind {
             Kind::File => self.bytes(&counted.map(|counted| counted.digest.0).unwrap_or_default()),
             Kind::Symlink => self.bytes(node.target()),

@@ -41,7 +41,7 @@ pub(super) fn guess(path: &[u8], tree: &Tree) -> Option<Box<Guess>> {
 
 /// A path as people write it: absolute in a root file system, relative in a context.
 fn written(path: &[u8], tree: &Tree) -> String {
-    format!("{}{}", if tree.has_owners() { "/" } else { "" }, lossy(path))
+    format!("{}{}", if tree.is_context() { "" } else { "/" }, lossy(path))
 }
 
 fn ignored(path: &[u8], tree: &Tree) -> Option<Guess> {

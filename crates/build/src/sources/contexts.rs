@@ -158,10 +158,10 @@ impl Sources {
         Ok(StoredFiles::new(&self.store, layer, identity)?)
     }
 
-    /// A layer with what an archive holds. Nothing leads out of it, and owners do not count.
+    /// A layer with what an archive holds. Nothing leads out of it.
     fn unpacked(&self, archive: impl Read, watch: &Watch<'_>) -> Result<Layer, SourceError> {
         let writer = self.store.layers().stage(&Metadata::root_owned(0o755, Timestamp::now()))?.writer()?;
-        let options = ExtractOptions { owner: Some((0, 0)) };
+        let options = ExtractOptions { owner: None };
         let mut archive = Watched { inner: archive, watch };
         let unpacked = unpack::extract(&mut archive, &writer, &Union::new(Vec::new())?, b"", &options);
         watch.check()?;

@@ -89,8 +89,7 @@ impl Steps {
         for input in self.used_inputs(id) {
             let Some(Made::Context(open)) = inputs.get(input) else { continue };
             let Some(copy) = next.next() else { break };
-            let (tree, selection) = &**copy;
-            digests.push(self.hashed_selection(open, tree, selection)?);
+            digests.push(self.hashed_selection(open, &copy.1)?);
         }
         Ok(digests)
     }
@@ -145,7 +144,7 @@ impl Steps {
         let tree = Tree::Rootfs(union.clone());
         let Ok(selection) = wanted.select(&tree) else { return Ok([0; 32]) };
         let digests = self.file_digests(&union, &selection)?;
-        selection.digest(&tree, |node| {
+        selection.digest(|node| {
             let known = match node.content {
                 Content::Digest(digest) => Some(digest),
                 _ => digests.get(&*node.path).copied(),

@@ -28,7 +28,7 @@ impl CopiedTree {
 
     /// The digest of the bytes that landed from a context.
     pub(super) fn digest(&self) -> Result<[u8; 32], StepProblem> {
-        landed_digest(&self.copy, &self.landed, 0)
+        landed_digest(&self.copy.1, &self.landed, 0)
     }
 }
 
@@ -171,18 +171,14 @@ pub(super) fn root_metadata(base: &Union) -> Metadata {
 
 /// For each copy from a context the digest of the bytes that landed.
 fn context_digests(copies: &[Arc<(Tree, Selection)>], landed: &Landed) -> Result<Vec<[u8; 32]>, StepProblem> {
-    let copies = copies.iter().enumerate().filter(|(_, copy)| !copy.0.has_owners());
-    copies.map(|(place, copy)| landed_digest(copy, landed, place)).collect()
+    let copies = copies.iter().enumerate().filter(|(_, copy)| copy.0.is_context());
+    copies.map(|(place, copy)| landed_digest(&copy.1, landed, place)).collect()
 }
 
 /// The digest of a selection from a context as it landed by the copy at `place`.
-fn landed_digest(
-    (tree, selection): &(Tree, Selection),
-    landed: &Landed,
-    place: usize,
-) -> Result<[u8; 32], StepProblem> {
+fn landed_digest(selection: &Selection, landed: &Landed, place: usize) -> Result<[u8; 32], StepProblem> {
     let files = landed.files.get(place);
-    selection.digest(tree, |node| {
+    selection.digest(|node| {
         let missing = || StepProblem::Other(format!("/{} was not copied", String::from_utf8_lossy(&node.path)));
         let file = files.and_then(|files| files.get(&*node.path)).ok_or_else(missing)?;
         Ok(Counted { digest: file.digest, mode: file.mode })
@@ -194,7 +190,7 @@ fn file_list<'a>(copies: &[Arc<(Tree, Selection)>], landed: &'a Landed) -> Vec<C
     let mut list: Vec<_> = copies
         .iter()
         .zip(&landed.files)
-        .filter(|(copy, _)| !copy.0.has_owners())
+        .filter(|(copy, _)| copy.0.is_context())
         .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.as_slice(), file.digest, file.mode)))
         .collect();
     list.sort_unstable_by_key(|(path, ..)| *path);

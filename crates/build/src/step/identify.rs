@@ -57,8 +57,7 @@ impl Steps {
                     let Some(copy) = next.next() else {
                         return Err(StepProblem::Other("a context is used in an unknown way".into()));
                     };
-                    let (tree, selection) = &**copy;
-                    self.selection_key(id, &open, tree, selection)?
+                    self.selection_key(id, &open, &copy.1)?
                 }
                 None => InputKey::Key(key),
             });
@@ -154,18 +153,12 @@ impl Steps {
 
     /// The key of a selection: of the bytes where they are known, or worth reading because a record could match;
     /// of the files' states otherwise.
-    fn selection_key(
-        &self,
-        id: VertexId,
-        open: &OpenContext,
-        tree: &Tree,
-        selection: &Selection,
-    ) -> Result<InputKey, StepProblem> {
+    fn selection_key(&self, id: VertexId, open: &OpenContext, selection: &Selection) -> Result<InputKey, StepProblem> {
         let unknown: Vec<&Node> = selection.files().filter(|node| known_digest(open, node).is_none()).collect();
         if !unknown.is_empty() && !self.is_worth_reading(id)? {
-            return Ok(InputKey::Selection { digest: stamps(tree, selection), of_bytes: false });
+            return Ok(InputKey::Selection { digest: stamps(selection), of_bytes: false });
         }
-        let digest = self.hashed_selection(open, tree, selection)?;
+        let digest = self.hashed_selection(open, selection)?;
         Ok(InputKey::Selection { digest, of_bytes: true })
     }
 
@@ -177,12 +170,7 @@ impl Steps {
     }
 
     /// The digest of a selection from a context; files whose bytes are not known are read, in parallel.
-    pub(super) fn hashed_selection(
-        &self,
-        open: &OpenContext,
-        tree: &Tree,
-        selection: &Selection,
-    ) -> Result<[u8; 32], StepProblem> {
+    pub(super) fn hashed_selection(&self, open: &OpenContext, selection: &Selection) -> Result<[u8; 32], StepProblem> {
         let unknown: Vec<&Node> = selection.files().filter(|node| known_digest(open, node).is_none()).collect();
         let fresh: Result<std::collections::HashMap<&[u8], FileDigest>, StepProblem> = unknown
             .par_iter()
@@ -192,7 +180,7 @@ impl Steps {
             })
             .collect();
         let fresh = fresh?;
-        selection.digest(tree, |node| {
+        selection.digest(|node| {
             let digest = fresh.get(&*node.path).copied().or_else(|| known_digest(open, node));
             let missing = || StepProblem::Other("a file of the context was not hashed".into());
             Ok(Counted { digest: digest.ok_or_else(missing)?, mode: node.mode })
@@ -209,8 +197,8 @@ pub(super) fn known_digest(open: &OpenContext, node: &Node) -> Option<FileDigest
 }
 
 /// The digest of the states of the selected files; names a lock, never a record.
-fn stamps(tree: &Tree, selection: &Selection) -> [u8; 32] {
-    let digest = selection.digest(tree, |node| {
+fn stamps(selection: &Selection) -> [u8; 32] {
+    let digest = selection.digest(|node| {
         let Content::Stamp(stamp) = node.content else {
             return Ok(Counted { digest: FileDigest([0; 32]), mode: node.mode });
         };

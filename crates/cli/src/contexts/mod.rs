@@ -153,9 +153,11 @@ impl Asked {
             FileArgument::Path(path) => Some(path.as_path()),
             _ => None,
         };
-        let (dockerfile, ignore) = stored::main(&files, named, given)?;
-        let context = stored::context(&files, ignore.as_ref())?;
-        Ok(Given { ignore, ..Given::new(dockerfile) }.with(context))
+        let dockerfile = match given {
+            Some(given) => given,
+            None => stored::main(&files, named)?,
+        };
+        Ok(Given::new(dockerfile).with(Arc::new(files.context())))
     }
 }
 
