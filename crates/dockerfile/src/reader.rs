@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
         }
         let foreign = text::first_byte(&logical.text);
         if foreign.is_some() && is_only_told(&node) {
-            let readable = node_from(&text::lossy(&logical.text), escape, 0);
+            let readable = node_from(&text::without_bytes(&logical.text), escape, 0);
             let readable = readable.map_err(|problem| located(problem, self.at as u32))?;
             (node.arguments, node.text) = (readable.arguments, readable.text);
         } else if let Some(at) = foreign {

@@ -56,6 +56,11 @@ pub fn lossy(text: &str) -> String {
     if may_hold_bytes(text) { String::from_utf8_lossy(&bytes_of(text)).into_owned() } else { text.to_owned() }
 }
 
+/// The same for a text that is read again as one of [`text_of`]: without characters that stand for bytes there.
+pub(crate) fn without_bytes(text: &str) -> String {
+    lossy(text).chars().map(|c| if is_byte(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Where the first byte stands that is no UTF-8.
 pub(crate) fn first_byte(text: &str) -> Option<usize> {
     if !may_hold_bytes(text) {
@@ -86,6 +91,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn nothing_is_taken_for_a_byte_twice() {
+        assert_eq!(without_bytes(&text_of("a\u{10ff80}\u{e9}".as_bytes())), "a\u{fffd}\u{e9}");
+        assert_eq!(without_bytes(&text_of(b"a\xe9")), "a\u{fffd}");
+    }
 
     proptest! {
         #[test]
