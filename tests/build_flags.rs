@@ -200,6 +200,27 @@ fn annotations_are_where_they_were_asked_for() {
 }
 
 #[test]
+fn a_step_runs_in_the_control_group_that_was_asked_for() {
+    if !is_root_for("control groups") {
+        return;
+    }
+    let kiln = Kiln::on_fresh_disk();
+    kiln.load("busybox");
+    let (context, out) = (kiln.scratch("context"), kiln.scratch("outputs").join("files"));
+    let dockerfile =
+        "FROM busybox AS base\nRUN cat /proc/self/cgroup > /groups\nFROM scratch\nCOPY --from=base /groups /\n";
+    fs::write(context.join("Dockerfile"), dockerfile).expect("Dockerfile");
+    let parent = format!("kiln-test-{}", std::process::id());
+    let answer = kiln.ok(&["build", "--cgroup-parent", &parent, "-o", text(&out), text(&context)]);
+    if answer.stderr.contains("no control group") {
+        println!("skipped: no control groups can be made here: {}", answer.stderr);
+        return;
+    }
+    let groups = fs::read_to_string(out.join("groups")).expect("groups");
+    assert!(groups.contains(&format!("/{parent}/kiln-")), "{groups}");
+}
+
+#[test]
 fn a_build_is_pushed() {
     if !is_root_for("pushes") {
         return;
@@ -321,7 +342,7 @@ fn outlines_and_targets_are_told_without_a_store() {
     let call = |call: &str, flags: &[&str]| {
         kiln.ok(&[&["build", "--call", call][..], flags, &[text(&context)]].concat()).stdout
     };
-    assert_eq!(call("targets", &[]), "TARGET      DESCRIPTION\nbase        \nunneeded    \n(default)   \n");
+    assert_eq!(call("targets", &[]), "TARGET    DESCRIPTION\nbase      \nunneeded  \n(default) \n");
     assert_eq!(
         call("outline", &["--target", "unneeded", "--build-arg", "VERSION=2"]),
         "TARGET: unneeded\n\nBUILD ARG   VALUE   DESCRIPTION\nVERSION     2       is what to build\n\n"

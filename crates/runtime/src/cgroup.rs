@@ -1,4 +1,4 @@
-//! A control group for one container: made only when a limit is asked for, on version 1, version
+//! A control group for one container: made only when a limit or a place for it is asked for, on version 1, version
 //! 2 and hybrids of both.
 
 use std::fs;
@@ -18,6 +18,8 @@ const LONGEST_BUSY: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     directories: Vec<PathBuf>,
+    /// The groups above them that did not exist, the innermost first.
+    parents: Vec<PathBuf>,
     /// File with the count of processes killed for want of memory.
     oom_events: Option<PathBuf>,
 }
@@ -41,6 +43,7 @@ impl Group {
         let result = result.and_then(|done| {
             let missing: Vec<_> = controllers(Version::One, limits)
                 .into_iter()
+                .filter(|controller| !controller.settings.is_empty())
                 .map(|controller| controller.name)
                 .filter(|name| !done.contains(name))
                 .collect();
@@ -65,7 +68,10 @@ impl Group {
             if done.contains(&controller.name) {
                 continue;
             }
-            let places = version.parents(controller.name, mounts, own);
+            let places = match &limits.parent {
+                Some(parent) => version.below(controller.name, mounts, parent),
+                None => version.parents(controller.name, mounts, own),
+            };
             let Some(last) = places.len().checked_sub(1) else {
                 continue;
             };
@@ -91,9 +97,10 @@ impl Group {
             let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{}", controller.name));
         }
         sweep(parent);
+        self.parents.extend(parent.ancestors().take_while(|above| !above.exists()).map(Path::to_owned));
         let directory = parent.join(format!("{PREFIX}{}", std::process::id()));
         if !self.directories.contains(&directory) {
-            fs::create_dir(&directory)?;
+            fs::create_dir_all(&directory)?;
             self.directories.push(directory.clone());
         }
         for (file, value) in &controller.settings {
@@ -138,6 +145,10 @@ impl Group {
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
+        }
+        for parent in self.parents.drain(..) {
+            // Another container's group may be in it by now.
+            let _ = fs::remove_dir(parent);
         }
     }
 }
@@ -214,6 +225,11 @@ impl Version {
         }
     }
 
+    /// The group at a path of the hierarchy that has this controller.
+    fn below(self, controller: &str, mounts: &str, path: &Path) -> Vec<PathBuf> {
+        self.mounted(controller, mounts).map(|(_, mount_point)| mount_point.join(path)).into_iter().collect()
+    }
+
     /// Root and mount point of the hierarchy, from lines of mountinfo (proc_pid_mountinfo(5)).
     fn mounted(self, controller: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
         mounts.lines().find_map(|line| {
@@ -244,7 +260,7 @@ fn controllers(version: Version, limits: &Limits) -> Vec<Controller> {
     ["memory", "pids", "cpu"]
         .into_iter()
         .zip(settings)
-        .filter(|(_, settings)| !settings.is_empty())
+        .filter(|(_, settings)| !settings.is_empty() || limits.parent.is_some())
         .map(|(name, settings)| Controller { name, settings, oom_events: (name == "memory").then_some(oom) })
         .collect()
 }
@@ -316,6 +332,17 @@ mod tests {
         assert_eq!(parents("memory"), [Path::new("/sys/fs/cgroup/memory/job")]);
         assert_eq!(parents("cpu"), [Path::new("/sys/fs/cgroup/cpu,cpuacct/job")]);
         assert!(parents("pids").is_empty());
+    }
+
+    #[test]
+    fn a_group_that_was_asked_for_lies_at_the_same_path_of_each_hierarchy() {
+        let below = |version: Version, name| version.below(name, HYBRID, Path::new("a/b"));
+        assert_eq!(below(Version::One, "memory"), [Path::new("/sys/fs/cgroup/memory/a/b")]);
+        assert_eq!(below(Version::Two, "pids"), [Path::new("/sys/fs/cgroup/unified/a/b")]);
+        assert!(below(Version::One, "pids").is_empty());
+        let placed = Limits { parent: Some("a/b".into()), ..Limits::default() };
+        assert_eq!(controllers(Version::One, &placed).len(), 3);
+        assert!(controllers(Version::One, &Limits::default()).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! cannot be carried out is refused before anything is started.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::{LinuxDeviceType, LinuxNamespaceType, PosixRlimitType};
@@ -57,7 +57,7 @@ pub(crate) fn compile(launch: Launch) -> Result<Compiled, StartError> {
         confined: seccomp == Seccomp::Docker,
         init,
         remove_mount_points: mount_points == MountPoints::Remove,
-        limits: linux.resources().as_ref().and_then(limits),
+        limits: limits(&linux),
     };
     refuse_what_is_no_text(&plan)?;
     Ok(Compiled { plan, descriptors, held })
@@ -360,17 +360,20 @@ fn resource(kind: PosixRlimitType) -> u32 {
     }
 }
 
-fn limits(resources: &oci::LinuxResources) -> Option<Limits> {
+fn limits(linux: &oci::Linux) -> Option<Limits> {
     let positive = |value: i64| u64::try_from(value).ok().filter(|&value| value > 0);
-    let memory = resources.memory().as_ref();
-    let cpu = resources.cpu().as_ref();
+    let resources = linux.resources().as_ref();
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    let cpu = resources.and_then(|resources| resources.cpu().as_ref());
+    let named = |path: &PathBuf| path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let limits = Limits {
         memory: memory.and_then(oci::LinuxMemory::limit).and_then(positive),
         memory_and_swap: memory.and_then(oci::LinuxMemory::swap).and_then(positive),
-        processes: resources.pids().as_ref().and_then(|pids| positive(pids.limit())),
+        processes: resources.and_then(|resources| resources.pids().as_ref()).and_then(|pids| positive(pids.limit())),
         cpu_quota: cpu.and_then(oci::LinuxCpu::quota).and_then(positive),
         cpu_period: cpu.and_then(oci::LinuxCpu::period),
         cpu_shares: cpu.and_then(oci::LinuxCpu::shares),
+        parent: linux.cgroups_path().as_ref().map(named),
     };
     (limits != Limits::default()).then_some(limits)
 }

@@ -82,7 +82,7 @@ fn contain(
 ) -> Result<Exit, StartError> {
     let mut notes = Vec::new();
     let group = plan.limits.as_ref().and_then(|limits| {
-        Group::create(limits).map_err(|reason| notes.push(format!("no resource limits: {reason}"))).ok()
+        Group::create(limits).map_err(|reason| notes.push(format!("no control group: {reason}"))).ok()
     });
     let writable = plan.rootfs.writable().clone();
     let remove = plan.remove_mount_points;

@@ -148,7 +148,7 @@ pub(crate) enum Stdio {
     Terminal { rows: u16, columns: u16 },
 }
 
-/// Limits on the whole container, for its control group.
+/// Limits on the whole container, for its control group, and where that lies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// Bytes.
@@ -163,6 +163,8 @@ pub(crate) struct Limits {
     pub(crate) cpu_period: Option<u64>,
     /// Relative weight, 1024 is the default (version 1 scale).
     pub(crate) cpu_shares: Option<u64>,
+    /// The group to make it in, from the root of each hierarchy; beside kiln's own if `None`.
+    pub(crate) parent: Option<PathBuf>,
 }
 
 /// A mount point that was made in the rootfs itself.

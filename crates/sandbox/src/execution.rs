@@ -38,6 +38,9 @@ pub struct Execution {
     pub shm_size: Option<u64>,
     /// Limits of the process. Those above the host's hard limits are lowered to them.
     pub limits: Vec<Limit>,
+    /// The control group in which that of the process is made, from the root of the hierarchy. No group is made if
+    /// `None`.
+    pub cgroup_parent: Option<String>,
     /// How much the process may do.
     pub security: Security,
     /// Where input comes from and output goes.
@@ -231,6 +234,7 @@ impl Execution {
             mounts: Vec::new(),
             shm_size: None,
             limits: Vec::new(),
+            cgroup_parent: None,
             security: Security::Sandbox,
             streams: Streams::Captured,
             init: false,

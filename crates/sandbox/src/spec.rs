@@ -66,6 +66,9 @@ pub(crate) fn specification(execution: &Execution) -> Result<Spec, Error> {
     if let Some(size) = execution.shm_size {
         set_shm_size(&mut spec, size);
     }
+    if let (Some(parent), Some(linux)) = (&execution.cgroup_parent, spec.linux_mut()) {
+        linux.set_cgroups_path(Some(parent.into()));
+    }
     if execution.security == Security::Insecure {
         open_up(&mut spec);
     }

@@ -127,6 +127,7 @@ impl Steps {
         execution.extra_hosts = op.extra_hosts.iter().map(host).collect::<Result<_, _>>()?;
         execution.limits = op.ulimits.iter().map(limit).collect::<Result<_, _>>()?;
         execution.shm_size = op.shm_size;
+        execution.cgroup_parent.clone_from(&op.cgroup_parent);
         Ok(execution)
     }
 

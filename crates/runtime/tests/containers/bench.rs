@@ -69,6 +69,7 @@ pub(crate) struct Bench {
 pub(crate) struct Ended {
     pub(crate) exit: Exit,
     pub(crate) output: String,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Ended {
@@ -134,7 +135,8 @@ impl Bench {
         let mut output = String::new();
         reader.read_to_string(&mut output).unwrap();
         let exit = container.wait().unwrap();
-        Ok(Ended { exit, output })
+        let notes = container.notes().iter().map(|note| note.0.clone()).collect();
+        Ok(Ended { exit, output, notes })
     }
 
     /// The output of a script that must succeed.

@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     ("resource_limits_are_clamped", resource_limits_are_clamped),
     ("an_own_network_has_only_loopback", an_own_network_has_only_loopback),
     ("memory_is_limited_or_said_not_to_be", memory_is_limited_or_said_not_to_be),
+    ("a_control_group_lies_where_it_was_asked_for", a_control_group_lies_where_it_was_asked_for),
     ("too_many_layers_is_an_error_of_its_own", too_many_layers_is_an_error_of_its_own),
     ("descriptors_do_not_leak", descriptors_do_not_leak),
     ("the_binary_is_out_of_reach", the_binary_is_out_of_reach),
@@ -159,7 +160,7 @@ fn memory_is_limited_or_said_not_to_be(bench: &Bench) {
     linux.set_resources(Some(resources));
     spec.set_linux(Some(linux));
     let mut container = start(bench.launch(spec)).unwrap();
-    let unlimited = container.notes().iter().any(|note| note.0.contains("no resource limits"));
+    let unlimited = container.notes().iter().any(|note| note.0.contains("no control group"));
     let exit = container.wait().unwrap();
     assert_ne!(unlimited, exit.out_of_memory, "{:?}, {exit:?}", container.notes());
     if bench.tier == Tier::Root && unlimited {
@@ -168,6 +169,23 @@ fn memory_is_limited_or_said_not_to_be(bench: &Bench) {
     let pid = std::process::id();
     let left = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     assert!(!left.into_iter().any(|entry| entry.path().join(format!("kiln-{pid}")).exists()));
+}
+
+fn a_control_group_lies_where_it_was_asked_for(bench: &Bench) {
+    let parent = format!("kiln-test-{}", std::process::id());
+    let mut spec = bench.spec(&["cat", "/proc/self/cgroup"]);
+    let mut linux = spec.linux().clone().unwrap();
+    linux.set_cgroups_path(Some(format!("/../{parent}/inner").into()));
+    spec.set_linux(Some(linux));
+    let ran = bench.run(bench.launch(spec)).unwrap();
+    let refused = ran.notes.iter().any(|note| note.contains("no control group"));
+    assert_ne!(refused, ran.output.contains(&format!("/{parent}/inner/kiln-")), "{:?}, {}", ran.notes, ran.output);
+    if bench.tier == Tier::Root && refused {
+        println!("skipped: {:?}", ran.notes);
+    }
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    assert!(!hierarchies.into_iter().any(|entry| entry.path().join(&parent).exists()));
+    assert!(!std::path::Path::new("/sys/fs/cgroup").join(&parent).exists());
 }
 
 fn too_many_layers_is_an_error_of_its_own(bench: &Bench) {

@@ -13,9 +13,9 @@ pub(super) fn show(source: &Source<'_>, report: &Report) -> String {
     let mut document = json!({
         "warnings": report.findings.iter().map(warning).collect::<Vec<_>>(),
         "sources": [{
-            "fileName": source.name,
-            "language": "Dockerfile",
+            "filename": source.name,
             "data": STANDARD.encode(bytes_of(source.text)),
+            "language": "Dockerfile",
         }],
     });
     if let Some(error) = report.errors.first() {
@@ -97,9 +97,9 @@ mod tests {
               ],
               "sources": [
                 {
-                  "fileName": "Dockerfile",
-                  "language": "Dockerfile",
-                  "data": "RlJPTSBzY3JhdGNoIEFTIEJhc2UKU1RPUFNJR05BTCAkWAo="
+                  "filename": "Dockerfile",
+                  "data": "RlJPTSBzY3JhdGNoIEFTIEJhc2UKU1RPUFNJR05BTCAkWAo=",
+                  "language": "Dockerfile"
                 }
               ],
               "buildError": {

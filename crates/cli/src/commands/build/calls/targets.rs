@@ -18,7 +18,7 @@ pub(super) fn text(targets: &[Target]) -> String {
         format!("{name}\t{}", target.description.as_deref().unwrap_or_default())
     };
     let heading = "TARGET\tDESCRIPTION".to_owned();
-    spaced(&std::iter::once(heading).chain(targets.iter().map(row)).collect::<Vec<_>>(), 3)
+    spaced(&std::iter::once(heading).chain(targets.iter().map(row)).collect::<Vec<_>>(), 1)
 }
 
 /// The document for programs.
