@@ -1,6 +1,8 @@
 //! Disks, permissions, signals.
 
 use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use kiln_tests::is_root_for;
@@ -34,6 +36,59 @@ fn check(project: &Project, directory: &str, expected: &Expect) {
     let answer = project.kiln.run(&["build", "-q", directory]);
     assert_eq!(answer.code(), 1, "{answer}");
     expected.assert_eq(&without_numbers(&project.plain(&answer)).replace(directory, "CONTEXT"));
+}
+
+/// A control group with hardly any memory; it goes with the value.
+struct Poor(PathBuf);
+
+impl Poor {
+    fn new() -> Option<Poor> {
+        let hierarchies = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        hierarchies.into_iter().find_map(|(hierarchy, limit)| {
+            let poor = Poor(Path::new(hierarchy).join(format!("kiln-test-poor-{}", std::process::id())));
+            fs::create_dir(&poor.0).ok()?;
+            let mut limit = fs::File::options().write(true).open(poor.0.join(limit)).ok()?;
+            limit.write_all(b"20000000").ok()?;
+            Some(poor)
+        })
+    }
+
+    fn name(&self) -> &str {
+        self.0.file_name().and_then(|name| name.to_str()).expect("name")
+    }
+}
+
+impl Drop for Poor {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn no_memory_left() {
+    if !is_root_for("the message of an out-of-memory kill") {
+        return;
+    }
+    let Some(poor) = Poor::new() else {
+        println!("skipped: no control group can limit memory here");
+        return;
+    };
+    let project = Project::of(Kiln::new(), &["busybox"]);
+    let context = tempfile::tempdir().expect("context");
+    let dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=100000000 count=1\n";
+    fs::write(context.path().join("Dockerfile"), dockerfile).expect("Dockerfile");
+    let answer = project.kiln.run(&["build", "-q", "--cgroup-parent", poor.name(), text(context.path())]);
+    assert_eq!(answer.code(), 1, "{answer}");
+    expect![[r#"
+        Dockerfile:2
+        --------------------
+         1 |     FROM busybox
+         2 | >>> RUN dd if=/dev/zero of=/dev/null bs=100000000 count=1
+        --------------------
+        ERROR: failed to build: [2/2] RUN dd if=/dev/zero of=/dev/null bs=100000000 count=1: process "/bin/sh -c dd if=/dev/zero of=/dev/null bs=100000000 count=1" did not complete successfully: exit code: 137
+        hint: the kernel killed it because memory ran out
+        note: the whole output of this step is in THE-LOG
+    "#]].assert_eq(&project.plain(&answer));
 }
 
 #[test]

@@ -37,21 +37,18 @@ impl Group {
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
         let own = fs::read_to_string("/proc/self/cgroup").map_err(|e| e.to_string())?;
         let mut group = Group::default();
-        let result = Version::ALL
+        let done = Version::ALL
             .iter()
-            .try_fold(Vec::new(), |done, version| group.add_controllers(*version, limits, &mounts, &own, done));
-        let result = result.and_then(|done| {
-            let missing: Vec<_> = controllers(Version::One, limits)
-                .into_iter()
-                .filter(|controller| !controller.settings.is_empty())
-                .map(|controller| controller.name)
-                .filter(|name| !done.contains(name))
-                .collect();
-            if missing.is_empty() { Ok(()) } else { Err(format!("no control group for {}", missing.join(", "))) }
-        });
-        match result {
-            Ok(()) => Ok(group),
-            Err(reason) => Err(reason),
+            .try_fold(Vec::new(), |done, version| group.add_controllers(*version, limits, &mounts, &own, done))?;
+        let missing: Vec<_> = controllers(Version::One, limits)
+            .into_iter()
+            .filter(|controller| !controller.settings.is_empty() && !done.contains(&controller.name))
+            .map(|controller| controller.name)
+            .collect();
+        match (missing.is_empty(), group.directories.is_empty()) {
+            (false, _) => Err(format!("none for {}", missing.join(", "))),
+            (true, true) => Err("none is mounted".into()),
+            (true, false) => Ok(group),
         }
     }
 
