@@ -218,6 +218,8 @@ fn a_step_runs_in_the_control_group_that_was_asked_for() {
     }
     let groups = fs::read_to_string(out.join("groups")).expect("groups");
     assert!(groups.contains(&format!("/{parent}/kiln-")), "{groups}");
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").expect("hierarchies").flatten();
+    assert!(!hierarchies.into_iter().any(|hierarchy| hierarchy.path().join(&parent).exists()), "{parent} remains");
 }
 
 #[test]

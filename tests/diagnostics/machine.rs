@@ -78,6 +78,7 @@ fn no_memory_left() {
     let dockerfile = "FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=100000000 count=1\n";
     fs::write(context.path().join("Dockerfile"), dockerfile).expect("Dockerfile");
     let answer = project.kiln.run(&["build", "-q", "--cgroup-parent", poor.name(), text(context.path())]);
+    drop(poor);
     assert_eq!(answer.code(), 1, "{answer}");
     expect![[r#"
         Dockerfile:2

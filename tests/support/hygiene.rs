@@ -40,14 +40,16 @@ pub fn processes(root: &Path) -> Vec<(u32, String)> {
     found
 }
 
-/// Directories of the cgroup file system that carry kiln's name.
+/// Control groups that kiln made for processes that are gone; those of other tests' kiln still run.
 fn cgroups(directory: &Path, depth: usize) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if entry.file_name().to_string_lossy().contains("kiln") {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("kiln-")?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
             found.push(format!("cgroup {}", entry.path().display()));
         } else if depth > 0 {
             found.extend(cgroups(&entry.path(), depth - 1));
