@@ -183,11 +183,12 @@ fn an_agent_that_is_missing() {
     assert!(said.contains("make sure SSH_AUTH_SOCK is set"), "{said}");
 }
 
+/// As in BuildKit, the directory itself is the seed's too, whatever the mount's options say.
 #[test]
 fn a_cache_starts_as_its_seed_with_owners() {
     let kiln = with("busybox");
     let dockerfile = "FROM busybox AS seed
-RUN mkdir -p /s/d && echo one > /s/d/f && chown 5:6 /s/d/f && chmod 4750 /s/d/f && ln -s f /s/d/l
+RUN mkdir -p /s/d && chmod 750 /s && chown 7:8 /s && echo one > /s/d/f && chown 5:6 /s/d/f && chmod 4750 /s/d/f && ln -s f /s/d/l
 FROM busybox AS run
 RUN --mount=type=cache,id=c,from=seed,source=/s,target=/c,uid=3,gid=4,mode=0711 mkdir /out; stat -c '%a %u %g' /c /c/d/f > /out/stat; readlink /c/d/l >> /out/stat; echo two > /c/d/f
 RUN --mount=type=cache,id=c,from=seed,source=/s,target=/c cat /c/d/f >> /out/stat
@@ -195,7 +196,7 @@ RUN --mount=type=cache,id=c,target=/c,readonly echo x > /c/x || echo refused >> 
 FROM scratch
 COPY --from=run /out /
 ";
-    assert_eq!(read(&output(&kiln, dockerfile, &[]), "stat"), "711 3 4\n4750 5 6\nf\ntwo\nrefused\n");
+    assert_eq!(read(&output(&kiln, dockerfile, &[]), "stat"), "750 7 8\n4750 5 6\nf\ntwo\nrefused\n");
 }
 
 #[test]
