@@ -1,0 +1,2 @@
+set -e
+tar cf a.tar -T /dev/null

@@ -1,0 +1,2 @@
+set -e
+mkdir e; chmod 700 e

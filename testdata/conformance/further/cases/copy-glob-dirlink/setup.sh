@@ -1,0 +1,2 @@
+set -e
+ln -s dir l; ln -s /dir/sub ab

@@ -1,0 +1,2 @@
+set -e
+ln d/a d/b; ln d/a top

@@ -1,0 +1,2 @@
+set -e
+mkdir d; ln -s nope d/l

@@ -1,0 +1,2 @@
+set -e
+ln -s d l; ln -s a m
