@@ -34,40 +34,52 @@ impl<'a> Walk<'a> {
     fn directory(&self, fd: &OwnedFd, path: &[u8], inherited: &Inherited) -> Result<Vec<ContextEntry>, ContextError> {
         let mut names = list(fd, path)?;
         names.sort_unstable();
-        let parts: Result<Vec<Vec<ContextEntry>>, ContextError> =
-            names.par_iter().with_min_len(64).map(|name| self.entry(fd, path, name, inherited)).collect();
-        Ok(parts?.into_iter().flatten().collect())
+        let found = names.par_iter().with_min_len(64).try_fold(Vec::new, |mut entries, name| {
+            self.entry(fd, path, name, inherited, &mut entries)?;
+            Ok(entries)
+        });
+        found.try_reduce(Vec::new, |before, after| Ok(joined(before, after)))
     }
 
-    /// The entry `name` of a directory, with what is below it. Empty if it is ignored or gone meanwhile.
+    /// Adds the entry `name` of a directory, with what is below it. Nothing if it is ignored or gone meanwhile.
     fn entry(
         &self,
         parent: &OwnedFd,
         directory: &[u8],
         name: &CStr,
         inherited: &Inherited,
-    ) -> Result<Vec<ContextEntry>, ContextError> {
+        entries: &mut Vec<ContextEntry>,
+    ) -> Result<(), ContextError> {
         let path = join(directory, name.to_bytes());
         let (ignored, inherited) = ask(self.ignore, &path, inherited)?;
         if ignored && self.ignore.can_prune(&String::from_utf8_lossy(&path)) {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let Some(status) = status_at(parent, name, &path)? else { return Ok(Vec::new()) };
-        let Some(kind) = kind_of(&status) else { return Ok(Vec::new()) };
+        let Some(status) = status_at(parent, name, &path)? else { return Ok(()) };
+        let Some(kind) = kind_of(&status) else { return Ok(()) };
         if kind != Kind::Directory {
-            return if ignored { Ok(Vec::new()) } else { Ok(vec![leaf(parent, name, path, kind, &status)?]) };
+            if !ignored {
+                entries.push(leaf(parent, name, path, kind, &status)?);
+            }
+            return Ok(());
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|e| ContextError::entry(&path, e))?;
         let below = self.directory(&fd, &path, &inherited)?;
-        if ignored && below.is_empty() {
-            return Ok(Vec::new());
+        if !ignored || !below.is_empty() {
+            entries.push(context_entry(path, kind, &status, None));
+            entries.extend(below);
         }
-        let mut entries = Vec::with_capacity(below.len() + 1);
-        entries.push(context_entry(path, kind, &status, None));
-        entries.extend(below);
-        Ok(entries)
+        Ok(())
     }
+}
+
+fn joined(mut before: Vec<ContextEntry>, after: Vec<ContextEntry>) -> Vec<ContextEntry> {
+    if before.is_empty() {
+        return after;
+    }
+    before.extend(after);
+    before
 }
 
 /// Whether a path is ignored, given what its parents handed down, and what it hands down itself.
