@@ -23,6 +23,16 @@ COPY file /file
 CMD [\"cat\", \"/file\"]
 ";
 
+/// A store that holds the busybox. None, and said, where this is not root, which `what` needs.
+fn with_busybox(what: &str) -> Option<Kiln> {
+    if !is_root_for(what) {
+        return None;
+    }
+    let kiln = Kiln::on_fresh_disk();
+    kiln.load("busybox");
+    Some(kiln)
+}
+
 fn context(kiln: &Kiln) -> PathBuf {
     let context = kiln.scratch("context");
     fs::write(context.join("Dockerfile"), DOCKERFILE).expect("Dockerfile");
@@ -103,11 +113,7 @@ fn a_build_has_all_the_names_that_docker_gives_it() {
 
 #[test]
 fn labels_and_arguments_are_in_the_image() {
-    if !is_root_for("flags of builds") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("flags of builds") else { return };
     let (context, files) = (context(&kiln), kiln.scratch("files"));
     let (id, metadata) = (files.join("id"), files.join("metadata.json"));
     fs::write(&id, "of an earlier build").expect("id file");
@@ -136,11 +142,7 @@ fn labels_and_arguments_are_in_the_image() {
 
 #[test]
 fn one_build_writes_several_outputs() {
-    if !is_root_for("several outputs") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("several outputs") else { return };
     let (context, place) = (context(&kiln), kiln.scratch("outputs"));
     let file = |name: &str| place.join(name).display().to_string();
     let outputs = [
@@ -170,11 +172,7 @@ fn one_build_writes_several_outputs() {
 
 #[test]
 fn annotations_are_where_they_were_asked_for() {
-    if !is_root_for("annotations") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("annotations") else { return };
     let (context, place) = (context(&kiln), kiln.scratch("outputs"));
     let archive = place.join("image.tar");
     let output = format!("type=oci,dest={},annotation.only.here=1", archive.display());
@@ -201,11 +199,7 @@ fn annotations_are_where_they_were_asked_for() {
 
 #[test]
 fn a_step_runs_in_the_control_group_that_was_asked_for() {
-    if !is_root_for("control groups") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("control groups") else { return };
     let (context, out) = (kiln.scratch("context"), kiln.scratch("outputs").join("files"));
     let dockerfile =
         "FROM busybox AS base\nRUN cat /proc/self/cgroup > /groups\nFROM scratch\nCOPY --from=base /groups /\n";
@@ -224,11 +218,7 @@ fn a_step_runs_in_the_control_group_that_was_asked_for() {
 
 #[test]
 fn a_build_is_pushed() {
-    if !is_root_for("pushes") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("pushes") else { return };
     let registry = DockerRegistry::start();
     let (context, place) = (context(&kiln), kiln.scratch("outputs"));
     let metadata = place.join("metadata.json");
@@ -257,11 +247,7 @@ fn a_build_is_pushed() {
 
 #[test]
 fn a_build_is_pushed_by_digest_or_without_a_copy() {
-    if !is_root_for("pushes") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("pushes") else { return };
     let registry = DockerRegistry::start();
     let (context, place) = (context(&kiln), kiln.scratch("outputs"));
     let metadata = place.join("metadata.json");
@@ -320,11 +306,7 @@ fn several_platforms_are_pushed_as_an_index() {
 
 #[test]
 fn all_stages_are_built_when_asked_for() {
-    if !is_root_for("all stages") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("all stages") else { return };
     let context = context(&kiln);
     let names =
         |flags: &[&str]| -> Vec<String> { kiln.build(&context, flags).iter().map(|step| step.name.clone()).collect() };
@@ -362,11 +344,7 @@ fn outlines_and_targets_are_told_without_a_store() {
 
 #[test]
 fn findings_are_told_before_and_after_a_build() {
-    if !is_root_for("build checks") {
-        return;
-    }
-    let kiln = Kiln::on_fresh_disk();
-    kiln.load("busybox");
+    let Some(kiln) = with_busybox("build checks") else { return };
     let context = kiln.scratch("context");
     let dockerfile = |text: &str| fs::write(context.join("Dockerfile"), text).expect("Dockerfile");
     dockerfile("FROM busybox\nCMD a\n");
