@@ -31,15 +31,29 @@ pub enum Error {
         /// SQLite's answer.
         source: rusqlite::Error,
     },
-    /// The store was written by another version of kiln.
-    #[error("the store {} has format {found}, this kiln reads format {known}; use the kiln that made it, or another KILN_ROOT", path.display())]
-    OtherFormat {
+    /// The store's format is older than any that can be migrated: that of development versions.
+    #[error("the store {} has format {found}, which no released kiln wrote; this kiln reads formats {oldest} to {known}: choose another KILN_ROOT, or delete the directory", path.display())]
+    OlderFormat {
         /// The store's directory.
         path: PathBuf,
         /// The format found on disk.
         found: u32,
-        /// The format that this program reads.
+        /// The oldest format that this program migrates.
+        oldest: u32,
+        /// The format that this program writes.
         known: u32,
+    },
+    /// The store was migrated by a later kiln.
+    #[error("the store {} has format {found}{}, this kiln ({}) reads formats up to {known}: {}, or choose another KILN_ROOT; a store is never migrated back", path.display(), written_by(kiln.as_deref()), env!("CARGO_PKG_VERSION"), newer_kiln(kiln.as_deref()))]
+    NewerFormat {
+        /// The store's directory.
+        path: PathBuf,
+        /// The format found on disk.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+        /// The version of the kiln that migrated it, if the store says so.
+        kiln: Option<String>,
     },
     /// The store's `version` file makes no sense.
     #[error("{} is not the version file of a kiln store (it says {found:?}); is KILN_ROOT right?", path.display())]
@@ -219,6 +233,15 @@ impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
 /// A layer path for a message.
 pub(crate) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
+}
+
+fn written_by(kiln: Option<&str>) -> String {
+    kiln.map(|version| format!(", written by kiln {version}")).unwrap_or_default()
+}
+
+fn newer_kiln(kiln: Option<&str>) -> String {
+    let newer = || "use the newer kiln that migrated it".to_owned();
+    kiln.map_or_else(newer, |version| format!("use kiln {version} or a later one"))
 }
 
 fn hint(source: &io::Error) -> &'static str {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root/
-//! ├── version                 format number, and root or rootless
+//! ├── version                 format number, root or rootless, and the kiln that wrote it
 //! ├── blobs/<algorithm>/<hex> content-addressed: configs, manifests, compressed layers
 //! ├── layers/<n>/fs/ + index  one directory per layer, as overlayfs wants it; immutable once committed
 //! ├── db.sqlite               images, layers, records, leases, containers (WAL)
@@ -35,6 +35,7 @@ mod leases;
 mod locks;
 mod logs;
 mod metadata;
+mod migrations;
 mod path;
 mod prune;
 mod records;
@@ -51,6 +52,7 @@ mod union;
 mod upper;
 mod usage;
 mod verified;
+mod version;
 mod writer;
 mod xattrs;
 

@@ -86,6 +86,7 @@ pub(crate) fn is_alive(name: &str, locks: &Locks) -> Result<bool> {
     Ok(locks.try_acquire(key(name), Sharing::Shared)?.is_none())
 }
 
-fn key(name: &str) -> LockKey {
+/// The lock without which whatever is called `name` in `tmp` is swept.
+pub(crate) fn key(name: &str) -> LockKey {
     LockKey::new("session", name.as_bytes())
 }

@@ -12,14 +12,13 @@ use crate::durability;
 use crate::error::{At, Error, Result};
 use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
+use crate::migrations::{self, FORMAT};
 use crate::session::{self, Session};
+use crate::version;
 use crate::{
     Blobs, CacheMounts, Containers, Freed, Images, Layers, Leases, Logs, Prune, Records, Repositories, Resolutions,
     Settling, StatCache, Usage,
 };
-
-/// The format that this program reads and writes.
-const FORMAT: u32 = 2;
 
 /// How long opening waits for others to finish what they are just putting in its place.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -34,7 +33,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::Rootless => "rootless",
@@ -234,51 +233,37 @@ pub(crate) fn create_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Checks the version file, or makes the directories and writes it last.
+/// Checks the version file; a store that is missing is made, one of an older format migrated.
 fn prepare(root: &Path, mode: Mode, locks: &Locks) -> Result<()> {
-    if check_version(root, mode)? {
+    if format(root, mode)? == Some(FORMAT) {
         return Ok(());
     }
     let _alone = locks.acquire(LockKey::new("creating", b""), Sharing::Exclusive, &|| false)?;
-    if check_version(root, mode)? {
+    if format(root, mode)? == Some(FORMAT) {
         return Ok(());
     }
     for name in ["blobs", "layers", "cache-mounts", "containers", "contexts", "logs", "tmp"] {
         create_directory(&root.join(name))?;
     }
     Database::open(&root.join("db.sqlite"))?;
-    let (new, version) = (root.join("tmp/version"), root.join("version"));
-    fs::write(&new, format!("kiln store {FORMAT} {}\n", mode.as_str())).at("write", &new)?;
-    fs::rename(&new, &version).at("create", &version)
+    let _not_swept = locks.acquire(session::key(version::NEW), Sharing::Exclusive, &|| false)?;
+    version::write(root, mode)
 }
 
-/// Whether there is a version file; an error if it does not fit.
-fn check_version(root: &Path, mode: Mode) -> Result<bool> {
-    let path = root.join("version");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::io("read", path, error)),
-    };
-    let mut words = text.split_whitespace();
-    let not_a_store = || Error::NotAStore { path: path.clone(), found: text.chars().take(40).collect() };
-    if (words.next(), words.next()) != (Some("kiln"), Some("store")) {
-        return Err(not_a_store());
+/// The format of the store in `root`, `None` if none is there; an error if this program cannot use it in this mode.
+fn format(root: &Path, mode: Mode) -> Result<Option<u32>> {
+    let Some(version) = version::read(root)? else { return Ok(None) };
+    let (path, found) = (root.to_owned(), version.format);
+    if found < migrations::OLDEST {
+        return Err(Error::OlderFormat { path, found, oldest: migrations::OLDEST, known: FORMAT });
     }
-    let format = words.next().and_then(|word| word.parse::<u32>().ok()).ok_or_else(not_a_store)?;
-    if format != FORMAT {
-        return Err(Error::OtherFormat { path: root.to_owned(), found: format, known: FORMAT });
+    if found > FORMAT {
+        return Err(Error::NewerFormat { path, found, known: FORMAT, kiln: version.kiln });
     }
-    let found = match words.next() {
-        Some("root") => Mode::Root,
-        Some("rootless") => Mode::Rootless,
-        _ => return Err(not_a_store()),
-    };
-    if found != mode {
-        let (found, wanted) = (found.as_str(), mode.as_str());
-        return Err(Error::OtherMode { path: root.to_owned(), found, wanted });
+    if version.mode != mode {
+        return Err(Error::OtherMode { path, found: version.mode.as_str(), wanted: mode.as_str() });
     }
-    Ok(true)
+    Ok(Some(found))
 }
 
 #[cfg(test)]

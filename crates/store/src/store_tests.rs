@@ -36,10 +36,12 @@ fn a_store_is_as_its_version_file_says() {
     drop(Store::open(&root, Mode::Rootless).unwrap());
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(matches!(Store::open(&root, Mode::Root), Err(Error::OtherMode { .. })));
-    for other in [1, 99] {
-        fs::write(root.join("version"), format!("kiln store {other} rootless\n")).unwrap();
+    for (other, hint) in
+        [("1 rootless", "which no released kiln wrote"), ("99 rootless kiln 9.9", "use kiln 9.9 or a later")]
+    {
+        fs::write(root.join("version"), format!("kiln store {other}\n")).unwrap();
         let error = Store::open(&root, Mode::Rootless).unwrap_err();
-        assert!(error.to_string().contains("use the kiln that made it"), "{error}");
+        assert!(error.to_string().contains(hint), "{error}");
     }
     fs::write(root.join("version"), "something else").unwrap();
     assert!(matches!(Store::open(&root, Mode::Rootless), Err(Error::NotAStore { .. })));
