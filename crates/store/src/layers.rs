@@ -171,6 +171,11 @@ impl Layer {
     }
 
     /// The layer's root directory, kept open.
+    /// Opens many of its regular files one after the other, without comparing them with the index.
+    pub fn files(&self) -> Result<crate::LayerFiles> {
+        crate::LayerFiles::new(self)
+    }
+
     pub(crate) fn fs(&self) -> Result<Arc<OwnedFd>> {
         let mut held = self.inner.fs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fs) = &*held {

@@ -12,26 +12,19 @@ use std::io::{self, Read, Write};
 use kiln_store::{Entry as IndexEntry, FileDigest, Index, Kind, Layer, Metadata, Timestamp, Union};
 
 use super::PackError;
+use super::ahead::ReadAhead;
 use crate::tar::{Entry, EntryKind, TarWriter};
 
 /// Writes every entry of `layer`; see [`super::write_layer`].
 pub(super) fn write_entries<W: Write>(
-    tar: &mut TarWriter<W>,
+    tar: &mut TarWriter<ReadAhead<W>>,
     layer: &Layer,
     lower: &Union,
     newest: Option<Timestamp>,
 ) -> Result<(), PackError> {
     let index = layer.index()?;
-    let mut packer = Packer {
-        tar,
-        layer,
-        lower,
-        index: &index,
-        newest,
-        waiting: Vec::new(),
-        opaque: None,
-        first_names: HashMap::new(),
-    };
+    let mut packer =
+        Packer { tar, lower, index: &index, newest, waiting: Vec::new(), opaque: None, first_names: HashMap::new() };
     for entry in index.entries() {
         packer.entry(&entry)?;
     }
@@ -39,8 +32,7 @@ pub(super) fn write_entries<W: Write>(
 }
 
 struct Packer<'a, W> {
-    tar: &'a mut TarWriter<W>,
-    layer: &'a Layer,
+    tar: &'a mut TarWriter<ReadAhead<W>>,
     lower: &'a Union,
     index: &'a Index,
     newest: Option<Timestamp>,
@@ -117,8 +109,7 @@ impl<'a, W: Write> Packer<'a, W> {
         }
         self.append(&header)?;
         if entry.kind() == Kind::File && entry.size() > 0 {
-            let file = self.layer.open(entry.path())?;
-            copy_content(file, entry.path(), entry.size(), entry.digest(), self.tar, PackError::Write)?;
+            self.tar.content().file(entry)?;
         }
         Ok(())
     }

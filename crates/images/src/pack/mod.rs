@@ -3,6 +3,7 @@
 //! Bytes are compared with the layer's index on their way out. This does not know images: which
 //! layers lie below is told by the caller.
 
+mod ahead;
 mod entries;
 mod remembered;
 mod streams;
@@ -13,6 +14,8 @@ use kiln_oci::{Descriptor, Digest};
 use kiln_store::{Layer, LayerId, Store, Timestamp, Union};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use ahead::ReadAhead;
 
 use crate::compression::{CompressedWriter, Format, decompress};
 use crate::tar::TarWriter;
@@ -79,9 +82,9 @@ pub fn write_layer<W: Write>(
     lower: &Union,
     newest: Option<Timestamp>,
 ) -> Result<W, PackError> {
-    let mut tar = TarWriter::new(output);
+    let mut tar = TarWriter::new(ReadAhead::new(output, layer));
     entries::write_entries(&mut tar, layer, lower, newest)?;
-    tar.finish().map_err(PackError::Write)
+    tar.finish().map_err(PackError::Write)?.finish()
 }
 
 /// The diff ids of all `layers` (bottom first), computed in parallel where the store does not know

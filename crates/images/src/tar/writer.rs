@@ -52,6 +52,12 @@ impl<W: Write> TarWriter<W> {
         Ok(self.inner)
     }
 
+    /// The stream behind, to which exactly the content of the current file must be written next.
+    pub(crate) fn content(&mut self) -> &mut W {
+        self.missing = 0;
+        &mut self.inner
+    }
+
     fn begin_content(&mut self, size: u64) {
         self.missing = size;
         self.padding = (size.wrapping_neg() % BLOCK as u64) as usize;
