@@ -14,6 +14,7 @@ use rusqlite::OptionalExtension;
 use crate::content::with_block;
 use crate::database::now;
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::leases;
 use crate::locks::Sharing;
 use crate::store::{Inner, create_directory};
@@ -72,7 +73,7 @@ impl Blobs<'_> {
     /// Starts a blob whose digest is known, so that it is computed with the right hash function while writing.
     pub fn create_for(&self, expected: Option<&Digest>) -> Result<BlobWriter> {
         let path = self.store.session.fresh_path();
-        let file = File::create_new(&path).at("create", &path)?;
+        let file = fault::run(Operation::Create, || File::create_new(&path)).at("create", &path)?;
         let other =
             expected.filter(|digest| digest.algorithm() != kiln_oci::Algorithm::Sha256).and_then(Digest::hasher);
         let (store, sha256) = (Arc::clone(self.store), Hasher::sha256());
@@ -158,7 +159,7 @@ impl BlobWriter {
             create_directory(parent)?;
         }
         let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
-        fs::rename(&self.path, &path).at("rename", &self.path)?;
+        fault::run(Operation::Rename, || fs::rename(&self.path, &path)).at("rename", &self.path)?;
         let store = &self.store;
         store.database.write(|db| {
             db.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created, epoch) VALUES (?1, ?2, ?3, ?4)")?
@@ -200,7 +201,7 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = fault::run(Operation::Write, || self.file.write(bytes))?;
         self.sha256.update(&bytes[..count]);
         if let Some(other) = &mut self.other {
             other.update(&bytes[..count]);
@@ -289,7 +290,7 @@ pub(crate) fn remove_unless_leased(store: &Inner, digest: &Digest) -> Result<boo
             return Ok(false);
         }
         // If this fails the file is without a row, which a sweep finds.
-        let _ = fs::rename(place(store, digest), &trash);
+        let _ = fault::run(Operation::Rename, || fs::rename(place(store, digest), &trash));
         db.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&text]).map(|_| true)
     })?;
     crate::remove::tree(&trash).map(|()| removed)

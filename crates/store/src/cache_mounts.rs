@@ -7,9 +7,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::locks::{LockGuard, LockKey, Sharing};
 use crate::metadata::Metadata;
 use crate::staged::apply;
@@ -67,17 +69,11 @@ impl CacheMounts<'_> {
             return Ok(path);
         }
         let new = self.store.session.fresh_path();
-        rustix::fs::mkdir(&new, rustix::fs::Mode::RWXU).at("create", &new)?;
+        fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(&new, rustix::fs::Mode::RWXU)).at("create", &new)?;
         let directory = File::open(&new).at("open", &new)?;
         let root = fill(&directory)?;
         apply(directory.as_fd(), &root, self.store.mode).at("set the metadata of", &new)?;
-        match rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            &new,
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::RenameFlags::NOREPLACE,
-        ) {
+        match fault::run(Operation::Rename, || renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)) {
             Ok(()) => Ok(path),
             Err(Errno::EXIST) => {
                 crate::remove::tree(&new)?;

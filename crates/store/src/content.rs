@@ -12,6 +12,7 @@ use kiln_oci::Digest;
 use rayon::prelude::*;
 
 use crate::error::{At, Error, Result, shown};
+use crate::fault::{self, Operation};
 use crate::index::{Entry, Index};
 use crate::layers::{ContentId, Layer};
 use crate::metadata::{FileDigest, Kind};
@@ -76,8 +77,8 @@ pub(crate) fn hash_files(store: &Inner, layer: &Layer) -> Result<Arc<Index>> {
         .collect::<Result<_>>()?;
     let hashed = Arc::new(index.with_digests(&digests));
     let (new, place) = (store.session.fresh_path(), layer.directory().join("index"));
-    std::fs::write(&new, hashed.bytes()).at("write", &new)?;
-    std::fs::rename(&new, &place).at("rename", &new)?;
+    fault::run(Operation::Write, || std::fs::write(&new, hashed.bytes())).at("write", &new)?;
+    fault::run(Operation::Rename, || std::fs::rename(&new, &place)).at("rename", &new)?;
     layer.replace_index(Arc::clone(&hashed));
     Ok(hashed)
 }

@@ -8,6 +8,7 @@ use rustix::fs::SeekFrom as Whence;
 use rustix::io::Errno;
 
 use crate::content::with_block;
+use crate::fault::{self, Operation};
 
 /// Appends all of `source`, from its beginning, at the place where `target` stands; returns the bytes appended. With a hasher,
 /// the bytes are read once and hashed as they pass.
@@ -71,7 +72,7 @@ fn copy_in_kernel(source: &File, target: &File, limit: u64) -> io::Result<u64> {
     let mut copied = 0;
     while copied < limit {
         let wanted = (limit - copied).min(1 << 30) as usize;
-        match rustix::fs::copy_file_range(source, None, target, None, wanted) {
+        match fault::run(Operation::Write, || rustix::fs::copy_file_range(source, None, target, None, wanted)) {
             // Pseudo files have no size, and answer 0 although they have bytes.
             Ok(0) if copied == 0 => return copy_through(source, target, limit, None),
             Ok(0) => break,
@@ -101,7 +102,7 @@ fn copy_through(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 count => count?,
             };
-            target.write_all(&block[..count])?;
+            fault::run(Operation::Write, || target.write_all(&block[..count]))?;
             if let Some(hasher) = hasher.as_deref_mut() {
                 hasher.update(&block[..count]);
             }

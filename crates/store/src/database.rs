@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, Result};
+use crate::fault::{self, Operation};
 use crate::migrations;
 
 /// How long a writer waits for writers of other processes.
@@ -36,11 +37,12 @@ impl Database {
     /// Writes, all or nothing.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| self.error(source))?;
+        let transaction = fault::run_on_database(Operation::Begin, || {
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)
+        })
+        .map_err(|source| self.error(source))?;
         let value = work(&transaction).map_err(|source| self.error(source))?;
-        transaction.commit().map_err(|source| self.error(source))?;
+        fault::run_on_database(Operation::Commit, || transaction.commit()).map_err(|source| self.error(source))?;
         Ok(value)
     }
 

@@ -5,7 +5,6 @@
 //! as any: a killed process loses nothing. A row of an earlier epoch that was never synced is verified against
 //! its index or digest when the store is opened, or dropped.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -15,6 +14,7 @@ use rustix::fs::{AtFlags, StatxFlags};
 use crate::content::Unknown;
 use crate::database::Database;
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::layers::{self, LayerId};
 use crate::store::{Inner, Mode};
 
@@ -58,8 +58,9 @@ fn sync(database: &Database, root: &Path, store: &Weak<Inner>) -> Result<()> {
     if layers.is_empty() && blobs.is_empty() {
         return Ok(());
     }
-    let synced =
-        std::fs::File::open(root).and_then(|directory| rustix::fs::syncfs(directory.as_fd()).map_err(Into::into));
+    let synced = fault::run(Operation::Sync, || {
+        std::fs::File::open(root).and_then(|directory| rustix::fs::syncfs(&directory).map_err(Into::into))
+    });
     if let Err(error) = synced {
         // The kernel tells of a failed write only once: what it may have lost must not be used again.
         if let Some(store) = store.upgrade() {

@@ -19,6 +19,7 @@ use crate::beneath;
 use crate::content;
 use crate::database::now;
 use crate::error::{At, Error, Result, shown};
+use crate::fault::{self, Operation};
 use crate::index::Index;
 use crate::leases;
 use crate::locks::Sharing;
@@ -327,14 +328,14 @@ pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
 /// Puts a finished directory (`fs/` and nothing else) in its place with its index.
 pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result<Layer> {
     let index_path = staged.join("index");
-    fs::write(&index_path, index.bytes()).at("write", &index_path)?;
+    fault::run(Operation::Write, || fs::write(&index_path, index.bytes())).at("write", &index_path)?;
     let mut groups = std::collections::HashSet::new();
     let first_names = index.entries().filter(|entry| entry.link_group().is_none_or(|group| groups.insert(group)));
     let bytes: u64 = first_names.map(|entry| entry.size()).sum();
     let _placing = store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
     let id = claim(store)?;
     let place = directory(store, id);
-    fs::rename(staged, &place).at("rename", staged)?;
+    fault::run(Operation::Rename, || fs::rename(staged, &place)).at("rename", staged)?;
     let (entries, time) = (index.len() as i64, now());
     store.database.write(|db| {
         db.prepare_cached(
@@ -355,7 +356,7 @@ fn claim(store: &Inner) -> Result<LayerId> {
             db.prepare_cached("UPDATE counter SET value = value + 1 RETURNING value")?.query_row([], |row| row.get(0))
         })?);
         let path = directory(store, id);
-        match rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU) {
+        match fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU)) {
             Ok(()) => return Ok(id),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create", path, errno)),
@@ -366,7 +367,7 @@ fn claim(store: &Inner) -> Result<LayerId> {
 pub(crate) fn remove(store: &Inner, id: LayerId) -> Result<()> {
     let trash = store.session.fresh_path();
     let path = directory(store, id);
-    let there = match fs::rename(&path, &trash) {
+    let there = match fault::run(Operation::Rename, || fs::rename(&path, &trash)) {
         Ok(()) => true,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(Error::io("rename", path, error)),
@@ -389,7 +390,7 @@ pub(crate) fn remove_unless_leased(store: &Inner, id: LayerId) -> Result<bool> {
         if db.prepare_cached(leased)?.exists([id.to_string()])? {
             return Ok(None);
         }
-        let renamed = fs::rename(&path, &trash);
+        let renamed = fault::run(Operation::Rename, || fs::rename(&path, &trash));
         let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         if renamed.as_ref().err().is_none_or(missing) {
             db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()])?;

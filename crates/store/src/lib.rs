@@ -28,6 +28,7 @@ mod copy;
 mod database;
 mod durability;
 mod error;
+mod fault;
 mod images;
 mod index;
 mod layer_files;

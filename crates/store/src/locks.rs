@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 
 /// How long a waiter sleeps between two tries, at first and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
@@ -66,7 +67,8 @@ impl Locks {
     pub fn acquire(&self, key: LockKey, sharing: Sharing, cancelled: &dyn Fn() -> bool) -> Result<LockGuard> {
         let file = self.open()?;
         let mut pause = PATIENCE.0;
-        while !lock(file.as_fd(), key, sharing).at("lock", &self.path)? {
+        let take = || lock(file.as_fd(), key, sharing);
+        while !fault::run(Operation::Lock, take).at("lock", &self.path)? {
             if cancelled() {
                 return Err(Error::Cancelled);
             }
@@ -79,7 +81,8 @@ impl Locks {
     /// Takes the lock if it is free.
     pub fn try_acquire(&self, key: LockKey, sharing: Sharing) -> Result<Option<LockGuard>> {
         let file = self.open()?;
-        let held = lock(file.as_fd(), key, sharing).at("lock", &self.path)?;
+        let take = || lock(file.as_fd(), key, sharing);
+        let held = fault::run(Operation::Lock, take).at("lock", &self.path)?;
         Ok(held.then(|| LockGuard { file, path: self.path.clone() }))
     }
 

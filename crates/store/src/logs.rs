@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{At, Result};
+use crate::fault::{self, Operation};
 use crate::store::{Inner, create_directory};
 
 /// The logs of a store.
@@ -26,7 +27,7 @@ impl Logs<'_> {
         let directory = self.directory(build);
         create_directory(&directory)?;
         let path = directory.join(format!("{}.log", safe(step)));
-        let file = File::create(&path).at("create", &path)?;
+        let file = fault::run(Operation::Create, || File::create(&path)).at("create", &path)?;
         Ok(LogWriter { file, path })
     }
 
@@ -45,7 +46,7 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        fault::run(Operation::Write, || self.file.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

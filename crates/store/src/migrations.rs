@@ -16,6 +16,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, Result};
+use crate::fault::{self, Operation};
 
 /// The oldest format that can be brought up to date. It had no number in the database.
 pub(crate) const OLDEST: u32 = 2;
@@ -46,7 +47,7 @@ pub(crate) fn bring_up(connection: &mut Connection, path: &Path) -> Result<()> {
         Some(newer) if newer > FORMAT => return Err(newer_format(path, newer)),
         old => take_steps(&transaction, old, FORMAT).map_err(wrap)?,
     }
-    transaction.commit().map_err(wrap)
+    fault::run_on_database(Operation::Commit, || transaction.commit()).map_err(wrap)
 }
 
 /// Takes the steps from a format (`None`: nothing is there) to another.

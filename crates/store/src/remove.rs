@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, IFlags, Mode, OFlags, chmodat, ope
 use rustix::io::Errno;
 
 use crate::error::{At, Result};
+use crate::fault::{self, Operation};
 
 /// Deeper directories are moved to the top first, so that descriptors and stack stay bounded.
 const DEEPEST: usize = 64;
@@ -18,7 +19,7 @@ pub(crate) fn tree(path: &Path) -> Result<()> {
         // A process that is just dying may still put something in: try again.
         for _ in 0..10 {
             Remover { top: top.as_fd(), moved: std::cell::Cell::new(0) }.empty(top.as_fd(), 0)?;
-            match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+            match fault::run(Operation::Remove, || unlinkat(CWD, path, AtFlags::REMOVEDIR)) {
                 Err(Errno::NOTEMPTY) => continue,
                 answer => return answer,
             }
@@ -27,7 +28,7 @@ pub(crate) fn tree(path: &Path) -> Result<()> {
     });
     match removed {
         Err(Errno::NOENT) => Ok(()),
-        Err(Errno::NOTDIR) => std::fs::remove_file(path).at("remove", path),
+        Err(Errno::NOTDIR) => fault::run(Operation::Remove, || std::fs::remove_file(path)).at("remove", path),
         answer => answer.at("remove", path),
     }
 }
@@ -79,7 +80,7 @@ impl Remover<'_> {
             let count = self.moved.get() + 1;
             self.moved.set(count);
             let new_name = format!(".deep-{}-{count}", rustix::process::getpid().as_raw_nonzero());
-            match rustix::fs::renameat(parent, name, self.top, new_name) {
+            match fault::run(Operation::Rename, || rustix::fs::renameat(parent, name, self.top, &new_name)) {
                 Err(Errno::NOTEMPTY | Errno::EXIST) => continue,
                 answer => return answer,
             }
@@ -88,7 +89,7 @@ impl Remover<'_> {
 }
 
 fn unlink(parent: BorrowedFd<'_>, name: &CString, flags: AtFlags) -> Result<(), Errno> {
-    match unlinkat(parent, name, flags) {
+    match fault::run(Operation::Remove, || unlinkat(parent, name, flags)) {
         Err(Errno::NOENT) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => {
             make_removable(parent, name);

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::database::now;
 use crate::error::{At, Result};
+use crate::fault::{self, Operation};
 use crate::locks::{LockKey, Sharing};
 use crate::prune::Freed;
 use crate::store::{Inner, create_directory};
@@ -46,7 +47,8 @@ impl Repositories<'_> {
     pub fn install(&self, made: &Path, address: &str) -> Result<PathBuf> {
         let path = self.place(address);
         create_directory(&self.store.root.join(DIRECTORY))?;
-        rustix::fs::renameat_with(CWD, made, CWD, &path, RenameFlags::NOREPLACE).at("create", &path)?;
+        let install = || rustix::fs::renameat_with(CWD, made, CWD, &path, RenameFlags::NOREPLACE);
+        fault::run(Operation::Rename, install).at("create", &path)?;
         Ok(path)
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::locks::{LockGuard, LockKey, Locks, Sharing};
 use crate::remove;
 
@@ -29,7 +30,7 @@ impl Session {
             let name = format!("{pid}-{attempt}");
             let Some(lock) = locks.try_acquire(key(&name), Sharing::Exclusive)? else { continue };
             let path = tmp.join(&name);
-            match rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU) {
+            match fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU)) {
                 Ok(()) => return Ok(Self { name, path, lock, next: AtomicU64::new(0) }),
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(Error::io("create", path, errno)),
@@ -54,7 +55,7 @@ impl Session {
     /// Makes something vanish in one step, then deletes it. Not there is fine.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
         let trash = self.fresh_path();
-        match std::fs::rename(path, &trash) {
+        match fault::run(Operation::Rename, || std::fs::rename(path, &trash)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::io("rename", path, error)),
             Ok(()) => remove::tree(&trash),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, Timespec, Timestamps};
 
 use crate::error::{At, Result};
+use crate::fault::{self, Operation};
 use crate::index::Index;
 use crate::layers::{self, Layer};
 use crate::metadata::{Metadata, Timestamp};
@@ -31,7 +32,8 @@ impl StagedLayer {
         let path = store.session.fresh_path();
         let (fs, work) = (path.join("fs"), path.join("work"));
         for directory in [&path, &fs, &work] {
-            rustix::fs::mkdir(directory, Mode::RWXU).at("create", directory)?;
+            fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(directory, Mode::RWXU))
+                .at("create", directory)?;
         }
         let staged = Self { store: Arc::clone(store), path, fs, work, root: root.clone(), installed: false };
         staged.apply_root(&staged.root)?;
@@ -105,13 +107,13 @@ pub(crate) fn apply(
     use rustix::fs::{Gid, Uid};
     use rustix::io::Errno;
     let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-    match rustix::fs::fchown(file, Some(uid), Some(gid)) {
+    match fault::run(Operation::SetMetadata, || rustix::fs::fchown(file, Some(uid), Some(gid))) {
         Err(Errno::PERM | Errno::INVAL) if mode == crate::Mode::Rootless => {}
         answer => answer?,
     }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode))?;
+    fault::run(Operation::SetMetadata, || rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode)))?;
     xattrs::write(file, &metadata.xattrs, mode)?;
-    rustix::fs::futimens(file, &times(metadata.mtime))
+    fault::run(Operation::SetMetadata, || rustix::fs::futimens(file, &times(metadata.mtime)))
 }
 
 /// Sets the time of last change; the time of last access too, which nobody reads.

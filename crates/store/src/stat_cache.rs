@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{At, Result};
+use crate::fault::{self, Operation};
 use crate::metadata::{FileDigest, Timestamp};
 use crate::store::Inner;
 
@@ -109,8 +110,8 @@ impl StatCache {
         let checksum = blake3::hash(&bytes[HEADER..]);
         bytes[16..48].copy_from_slice(checksum.as_bytes());
         let new = self.store.session.fresh_path();
-        fs::write(&new, &bytes).at("write", &new)?;
-        fs::rename(&new, &self.path).at("create", &self.path)
+        fault::run(Operation::Write, || fs::write(&new, &bytes)).at("write", &new)?;
+        fault::run(Operation::Rename, || fs::rename(&new, &self.path)).at("create", &self.path)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::database::Database;
 use crate::durability;
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
 use crate::migrations::{self, FORMAT};
@@ -91,7 +92,7 @@ impl Store {
     /// It goes with the session.
     pub fn scratch(&self) -> Result<PathBuf> {
         let path = self.inner.session.fresh_path();
-        DirBuilder::new().mode(0o700).create(&path).at("create", &path)?;
+        fault::run(Operation::MakeDirectory, || DirBuilder::new().mode(0o700).create(&path)).at("create", &path)?;
         Ok(path)
     }
 
@@ -226,7 +227,7 @@ impl Drop for Inner {
 
 /// Creates a directory (0700) with its parents, if it is missing.
 pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    match fault::run(Operation::MakeDirectory, || DirBuilder::new().mode(0o700).create(path)) {
         Ok(()) => Ok(()),
         Err(_) if path.is_dir() => Ok(()),
         Err(_) => DirBuilder::new().mode(0o700).recursive(true).create(path).at("create", path),

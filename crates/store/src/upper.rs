@@ -16,10 +16,12 @@ use rustix::io::Errno;
 use crate::beneath;
 use crate::copy;
 use crate::error::{At, Error, Result, shown};
+use crate::fault::{self, Operation};
 use crate::index::{Body, Index, same_apart_from_time};
 use crate::metadata::{Device, Kind, Metadata, Timestamp};
 use crate::path;
 use crate::staged::times;
+use crate::stamp;
 use crate::store::Mode;
 use crate::union::Union;
 use crate::xattrs::{self, Marks};
@@ -197,7 +199,8 @@ impl<'a> Scan<'a> {
     /// Takes a non-directory into the layer, or out of the upper directory if it means nothing; false then.
     fn leaf(&self, parent: BorrowedFd<'_>, kind: Option<Kind>, item: Item, hidden: bool) -> Result<bool> {
         let name = path::split(&item.path).1;
-        let remove = || unlinkat(parent, name, AtFlags::empty()).at("remove", &self.shown(&item.path));
+        let unlink = || unlinkat(parent, name, AtFlags::empty());
+        let remove = || fault::run(Operation::Remove, unlink).at("remove", &self.shown(&item.path));
         let body = match kind {
             None => return remove().map(|()| false),
             Some(Kind::Whiteout) if hidden || self.lower.lookup(&item.path).is_none() => {
@@ -278,7 +281,8 @@ fn drop_unchanged_directories(
         if body.kind == Kind::Directory && body.parent_only && !filled && !path.is_empty() {
             let (parent, name) = path::split(path);
             let parent_directory = beneath::open_directory(root.as_fd(), parent).at("open", &full(fs, parent))?;
-            unlinkat(parent_directory, name, AtFlags::REMOVEDIR).at("remove", &full(fs, path))?;
+            let remove = || unlinkat(parent_directory, name, AtFlags::REMOVEDIR);
+            fault::run(Operation::Remove, remove).at("remove", &full(fs, path))?;
             touched.insert(parent.to_vec());
             stays[at] = false;
             continue;
@@ -303,9 +307,13 @@ fn full(fs: &Path, path: &[u8]) -> PathBuf {
 
 /// `None` for what no layer holds: sockets.
 fn kind(item: &Item) -> Option<Kind> {
-    let status = &item.status;
+    kind_on_disk(&item.status, &item.marks)
+}
+
+/// What an entry of a layer's directory is; `None` for sockets.
+pub(crate) fn kind_on_disk(status: &Statx, marks: &Marks) -> Option<Kind> {
     match FileType::from_raw_mode(status.stx_mode.into()) {
-        FileType::RegularFile if item.marks.whiteout && status.stx_size == 0 => Some(Kind::Whiteout),
+        FileType::RegularFile if marks.whiteout && status.stx_size == 0 => Some(Kind::Whiteout),
         FileType::RegularFile => Some(Kind::File),
         FileType::Directory => Some(Kind::Directory),
         FileType::Symlink => Some(Kind::Symlink),
@@ -328,7 +336,11 @@ fn body(kind: Kind, item: &Item) -> Body {
     };
     let mut body = Body::new(kind, &metadata);
     match kind {
-        Kind::File => body.size = status.stx_size,
+        Kind::File => {
+            body.size = status.stx_size;
+            body.stamp = stamp::of_file(status);
+        }
+        Kind::Directory if item.path.is_empty() => body.stamp = stamp::of_root(status),
         Kind::CharacterDevice | Kind::BlockDevice => {
             body.set_device(Device { major: status.stx_rdev_major, minor: status.stx_rdev_minor });
         }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::migrations::FORMAT;
 use crate::store::Mode;
 
@@ -37,11 +38,11 @@ pub(crate) fn read(root: &Path) -> Result<Option<Version>> {
 /// Writes the file for this program's format. It is on disk before it takes the place of an older one.
 pub(crate) fn write(root: &Path, mode: Mode) -> Result<()> {
     let (new, version) = (root.join("tmp").join(NEW), root.join("version"));
-    let mut file = File::create(&new).at("create", &new)?;
+    let mut file = fault::run(Operation::Create, || File::create(&new)).at("create", &new)?;
     let line = format!("kiln store {FORMAT} {} kiln {}\n", mode.as_str(), env!("CARGO_PKG_VERSION"));
-    file.write_all(line.as_bytes()).at("write", &new)?;
-    file.sync_data().at("sync", &new)?;
-    fs::rename(&new, &version).at("create", &version)
+    fault::run(Operation::Write, || file.write_all(line.as_bytes())).at("write", &new)?;
+    fault::run(Operation::Sync, || file.sync_data()).at("sync", &new)?;
+    fault::run(Operation::Rename, || fs::rename(&new, &version)).at("create", &version)
 }
 
 fn parse(text: &str) -> Option<Version> {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use crate::fault::{self, Operation};
 use crate::metadata::Xattrs;
 use crate::store::Mode;
 
@@ -93,7 +94,7 @@ fn write_by(xattrs: &Xattrs, mode: Mode, set: impl Fn(&[u8], &[u8]) -> Result<()
             continue;
         }
         let escaped = name.strip_prefix(prefix(mode)).map(|rest| [prefix(mode), b"overlay.", rest].concat());
-        match set(escaped.as_ref().unwrap_or(name), value) {
+        match fault::run(Operation::SetMetadata, || set(escaped.as_ref().unwrap_or(name), value)) {
             Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL) => {}
             answer => answer?,
         }
@@ -104,7 +105,7 @@ fn write_by(xattrs: &Xattrs, mode: Mode, set: impl Fn(&[u8], &[u8]) -> Result<()
 /// Marks an open directory opaque.
 pub(crate) fn mark_opaque(directory: impl AsFd, mode: Mode) -> Result<(), Errno> {
     let name = [prefix(mode), b"opaque"].concat();
-    rustix::fs::fsetxattr(directory, &*name, b"y", XattrFlags::empty())
+    fault::run(Operation::SetMetadata, || rustix::fs::fsetxattr(directory, &*name, b"y", XattrFlags::empty()))
 }
 
 /// Calls with a buffer that is large enough.

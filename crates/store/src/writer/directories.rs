@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::{LayerWriter, Parent, Place};
 use crate::beneath;
 use crate::error::{At, Error, Result, shown};
+use crate::fault::{self, Operation};
 use crate::index::Body;
 use crate::metadata::{Kind, Metadata, Timestamp};
 use crate::path;
@@ -168,7 +169,8 @@ impl LayerWriter {
             }
             None => {}
         }
-        match rustix::fs::mkdirat(&place.parent.directory, place.name(), Mode::RWXU) {
+        let make = || rustix::fs::mkdirat(&place.parent.directory, place.name(), Mode::RWXU);
+        match fault::run(Operation::MakeDirectory, make) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create", self.shown(&place.path), errno)),
         }

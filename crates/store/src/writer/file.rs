@@ -10,8 +10,10 @@ use rustix::io::Errno;
 use super::{LayerWriter, Place};
 use crate::copy;
 use crate::error::{At, Error, Result};
+use crate::fault::{self, Operation};
 use crate::index::Body;
 use crate::metadata::{FileDigest, Kind, Metadata};
+use crate::stamp;
 
 /// Whether a file's digest is wanted at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,8 @@ impl<'a> FileWriter<'a> {
     pub(super) fn create(writer: &'a LayerWriter, place: Place, metadata: Metadata, hashing: Hashing) -> Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (directory, mode) = (&place.parent.directory, Mode::RUSR | Mode::WUSR);
-        let file = rustix::fs::openat(directory, place.name(), flags, mode).at("create", &writer.shown(&place.path))?;
+        let create = || rustix::fs::openat(directory, place.name(), flags, mode);
+        let file = fault::run(Operation::Create, create).at("create", &writer.shown(&place.path))?;
         let hasher = (hashing == Hashing::Now).then(Box::default);
         Ok(Self { writer, place, metadata, file: file.into(), size: 0, hasher, finished: false })
     }
@@ -62,7 +65,7 @@ impl<'a> FileWriter<'a> {
     /// Starts again with an empty file, for a source that moved while it was copied.
     pub fn restart(&mut self) -> Result<()> {
         let shown = self.writer.shown(&self.place.path);
-        self.file.set_len(0).at("empty", &shown)?;
+        fault::run(Operation::Write, || self.file.set_len(0)).at("empty", &shown)?;
         self.file.rewind().at("rewind", &shown)?;
         self.size = 0;
         if let Some(hasher) = &mut self.hasher {
@@ -88,6 +91,10 @@ impl<'a> FileWriter<'a> {
         let mut body = Body::new(Kind::File, &self.metadata);
         body.size = self.size;
         body.digest = digest;
+        if digest.is_none() {
+            let shown = self.writer.shown(&self.place.path);
+            body.stamp = stamp::of_open(&self.file).at("examine", &shown)?;
+        }
         let mut state = self.writer.state();
         if state.tree.get(&self.place.path).is_some() {
             return Err(Error::io("create", self.writer.shown(&self.place.path), Errno::EXIST));
@@ -104,7 +111,7 @@ impl<'a> FileWriter<'a> {
 
 impl Write for FileWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = fault::run(Operation::Write, || self.file.write(bytes))?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes[..count]);
         }
@@ -123,7 +130,7 @@ impl Drop for FileWriter<'_> {
             // Left behind it would go with the session; a layer is never committed with it, because commit needs
             // the writer for itself.
             let (directory, name) = (&self.place.parent.directory, self.place.name());
-            let _ = rustix::fs::unlinkat(directory, name, AtFlags::empty());
+            let _ = fault::run(Operation::Remove, || rustix::fs::unlinkat(directory, name, AtFlags::empty()));
         }
     }
 }

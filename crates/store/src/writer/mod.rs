@@ -15,17 +15,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
 pub use file::{FileWriter, Hashing, Written};
 
 use crate::error::{At, Error, Result, shown};
+use crate::fault::{self, Operation};
 use crate::index::{Body, Index, Tree};
 use crate::layers::Layer;
 use crate::metadata::{Device, FileDigest, Kind, Metadata};
 use crate::path;
 use crate::staged::{StagedLayer, apply, times};
+use crate::stamp;
 use crate::union::Union;
 use crate::xattrs;
 
@@ -97,7 +99,8 @@ impl LayerWriter {
             return Err(Error::BadPath { path: shown(&place.path), reason });
         }
         self.clear(&place, Kind::Symlink)?;
-        rustix::fs::symlinkat(target, &place.parent.directory, place.name()).at("create", &self.shown(&place.path))?;
+        let make = || rustix::fs::symlinkat(target, &place.parent.directory, place.name());
+        fault::run(Operation::Create, make).at("create", &self.shown(&place.path))?;
         let metadata = Metadata { mode: 0o777, ..metadata.clone() };
         let mut body = Body::new(Kind::Symlink, &metadata);
         body.set_target(target);
@@ -119,7 +122,8 @@ impl LayerWriter {
         }
         self.clear(&place, Kind::File)?;
         let (from, to) = (&source.parent.directory, &place.parent.directory);
-        match rustix::fs::linkat(from, source.name(), to, place.name(), AtFlags::empty()) {
+        let link = || rustix::fs::linkat(from, source.name(), to, place.name(), AtFlags::empty());
+        match fault::run(Operation::Create, link) {
             Ok(()) => {}
             Err(Errno::MLINK) => return self.copy_entry(&source, &place),
             Err(errno) => return Err(Error::io("link", self.shown(&place.path), errno)),
@@ -130,6 +134,7 @@ impl LayerWriter {
         if body.link_group == 0 {
             body.link_group = next;
         }
+        body.stamp = 0;
         let body = body.clone();
         if body.link_group == next {
             state.next_link_group += 1;
@@ -154,7 +159,7 @@ impl LayerWriter {
         self.clear(&place, kind)?;
         let number = rustix::fs::makedev(device.major, device.minor);
         let (parent, name, mode) = (&place.parent.directory, place.name(), Mode::RUSR | Mode::WUSR);
-        match rustix::fs::mknodat(parent, name, file_type, mode, number) {
+        match fault::run(Operation::Create, || rustix::fs::mknodat(parent, name, file_type, mode, number)) {
             // An empty file hides what lies below; the index knows better.
             Err(Errno::PERM) => rustix::fs::mknodat(parent, name, FileType::RegularFile, mode, 0),
             answer => answer,
@@ -170,8 +175,8 @@ impl LayerWriter {
         let place = self.place(path.as_ref())?;
         self.clear(&place, Kind::Fifo)?;
         let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::mknodat(&place.parent.directory, place.name(), FileType::Fifo, mode, 0)
-            .at("create", &self.shown(&place.path))?;
+        let make = || rustix::fs::mknodat(&place.parent.directory, place.name(), FileType::Fifo, mode, 0);
+        fault::run(Operation::Create, make).at("create", &self.shown(&place.path))?;
         self.finish_special(&place, metadata, Body::new(Kind::Fifo, metadata))
     }
 
@@ -185,8 +190,8 @@ impl LayerWriter {
         let place = self.place(&path)?;
         self.clear(&place, Kind::Whiteout)?;
         let (parent, name) = (&place.parent.directory, place.name());
-        rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
-            .at("create a whiteout at", &self.shown(&place.path))?;
+        let make = || rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0);
+        fault::run(Operation::Create, make).at("create a whiteout at", &self.shown(&place.path))?;
         self.state().tree.insert(&place.path, Body::whiteout());
         Ok(())
     }
@@ -212,7 +217,8 @@ impl LayerWriter {
             return Ok(false);
         }
         let (from, to) = (older.fs()?, &place.parent.directory);
-        let linked = rustix::fs::linkat(&*from, &*place.path, to, place.name(), AtFlags::empty());
+        let link = || rustix::fs::linkat(&*from, &*place.path, to, place.name(), AtFlags::empty());
+        let linked = fault::run(Operation::Create, link);
         match linked {
             Ok(()) => {}
             Err(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::EXIST | Errno::NOENT) => return Ok(false),
@@ -222,10 +228,11 @@ impl LayerWriter {
         let status = rustix::fs::statat(to, place.name(), AtFlags::SYMLINK_NOFOLLOW);
         let status = status.at("examine", &self.shown(&place.path))?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || status.st_size as u64 != entry.size() {
-            rustix::fs::unlinkat(to, place.name(), AtFlags::empty()).at("remove", &self.shown(&place.path))?;
+            let remove = || rustix::fs::unlinkat(to, place.name(), AtFlags::empty());
+            fault::run(Operation::Remove, remove).at("remove", &self.shown(&place.path))?;
             return Ok(false);
         }
-        self.state().tree.insert(&place.path, entry.body());
+        self.state().tree.insert(&place.path, Body { stamp: 0, ..entry.body() });
         Ok(true)
     }
 
@@ -254,8 +261,12 @@ impl LayerWriter {
     pub fn commit(self) -> Result<Layer> {
         self.drop_unchanged()?;
         self.finish_directories()?;
-        let Self { staged, state, .. } = self;
-        let tree = state.into_inner().unwrap_or_else(PoisonError::into_inner).tree;
+        let Self { staged, state, root, .. } = self;
+        let mut tree = state.into_inner().unwrap_or_else(PoisonError::into_inner).tree;
+        let status = statx(&root, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).at("examine", staged.fs_path())?;
+        if let Some(body) = tree.get_mut(b"") {
+            body.stamp = stamp::of_root(&status);
+        }
         let index = Index::encode(tree.iter()).ok_or_else(|| Error::io("index", staged.fs_path(), Errno::FBIG))?;
         drop(tree);
         staged.install(index)
@@ -279,10 +290,12 @@ impl LayerWriter {
         let (parent, name) = (&place.parent.directory, place.name());
         if kind == Kind::Directory {
             let trash = self.staged.store().session.fresh_path();
-            rustix::fs::renameat(parent, name, rustix::fs::CWD, &trash).at("remove", &self.shown(&place.path))?;
+            let remove = || rustix::fs::renameat(parent, name, rustix::fs::CWD, &trash);
+            fault::run(Operation::Rename, remove).at("remove", &self.shown(&place.path))?;
             crate::remove::tree(&trash)?;
         } else {
-            rustix::fs::unlinkat(parent, name, AtFlags::empty()).at("remove", &self.shown(&place.path))?;
+            let remove = || rustix::fs::unlinkat(parent, name, AtFlags::empty());
+            fault::run(Operation::Remove, remove).at("remove", &self.shown(&place.path))?;
         }
         let mut state = self.state();
         state.tree.remove(&place.path);
@@ -310,7 +323,8 @@ impl LayerWriter {
         use rustix::fs::{Gid, Uid};
         let (mode, nofollow) = (self.staged.store().mode, AtFlags::SYMLINK_NOFOLLOW);
         let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-        match rustix::fs::chownat(parent, name, Some(uid), Some(gid), nofollow) {
+        let own = || rustix::fs::chownat(parent, name, Some(uid), Some(gid), nofollow);
+        match fault::run(Operation::SetMetadata, own) {
             Err(Errno::PERM | Errno::INVAL) if mode == crate::Mode::Rootless => {}
             answer => answer?,
         }
