@@ -14,6 +14,7 @@ use crate::cache_mounts;
 use crate::containers::{Container, Containers};
 use crate::database::now;
 use crate::error::{At, Result};
+use crate::evictions::{self, EvictionCause};
 use crate::images::{Image, Images};
 use crate::layers::{self, LayerId};
 use crate::locks::Sharing;
@@ -259,10 +260,7 @@ fn delete(store: &Arc<Inner>, plan: &Plan, freed: &mut Freed) -> Result<()> {
         for (id, _) in &plan.images {
             db.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
         }
-        for id in &plan.records {
-            db.execute("DELETE FROM records WHERE id = ?1", [id])?;
-        }
-        Ok(())
+        evictions::evict(db, &plan.records, EvictionCause::Prune).map(drop)
     })?;
     for &id in &plan.layers {
         if !is_leased(store, "layer", &id.to_string())? && layers::remove_unless_leased(store, id)? {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::database::{json, now, to_json};
 use crate::error::Result;
+use crate::evictions::{self, EvictionCause};
 use crate::layers::{self, LayerId};
 use crate::leases;
 use crate::metadata::Timestamp;
@@ -163,8 +164,7 @@ impl Records<'_> {
 
     /// Forgets a record, for instance because its layers proved damaged.
     pub fn remove(&self, record: i64) -> Result<()> {
-        self.store.database.write(|db| db.execute("DELETE FROM records WHERE id = ?1", [record]))?;
-        Ok(())
+        self.store.database.write(|db| evictions::evict(db, &[record], EvictionCause::Damaged)).map(drop)
     }
 
     fn list(&self, query: &str, parameters: impl rusqlite::Params) -> Result<Vec<Record>> {
@@ -177,6 +177,7 @@ impl Records<'_> {
 }
 
 fn insert_key(db: &Connection, record: i64, key: &Key) -> rusqlite::Result<()> {
+    evictions::revive(db, key)?;
     let insert = "INSERT OR REPLACE INTO record_keys (key, record) VALUES (?1, ?2)";
     db.prepare_cached(insert)?.execute((key.0, record)).map(drop)
 }

@@ -17,8 +17,8 @@ use crate::migrations::{self, FORMAT};
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
-    Blobs, CacheMounts, Containers, Freed, Images, Layers, Leases, Logs, Prune, Records, Repositories, Resolutions,
-    Settling, StatCache, Usage,
+    Blobs, CacheMounts, Containers, Evictions, Freed, Images, Layers, Leases, Logs, Prune, Records, Repositories,
+    Resolutions, Settling, StatCache, Usage,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -114,6 +114,11 @@ impl Store {
     /// Layers.
     pub fn layers(&self) -> Layers<'_> {
         Layers { store: &self.inner }
+    }
+
+    /// Cache records that were deleted.
+    pub fn evictions(&self) -> Evictions<'_> {
+        Evictions { store: &self.inner }
     }
 
     /// Cache records.
