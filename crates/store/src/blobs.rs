@@ -45,6 +45,7 @@ pub struct BlobWriter {
 
 /// Bytes on their way out: the last read fails if they do not have their digest.
 pub struct BlobReader {
+    store: Arc<Inner>,
     file: File,
     digest: Digest,
     size: u64,
@@ -83,7 +84,9 @@ impl Blobs<'_> {
     /// Stores bytes that are in memory.
     pub fn insert(&self, bytes: &[u8]) -> Result<Blob> {
         let digest = Digest::of(bytes);
-        if self.size(&digest)? == Some(bytes.len() as u64) {
+        // What is there is compared, so that a damaged document is replaced.
+        let there = || fs::read(place(self.store, &digest)).is_ok_and(|held| held == bytes);
+        if self.size(&digest)? == Some(bytes.len() as u64) && there() {
             leases::pin_blob(self.store, &digest)?;
             return Ok(Blob { digest, size: bytes.len() as u64 });
         }
@@ -98,15 +101,20 @@ impl Blobs<'_> {
         let expected = row(self.store, digest)?.ok_or_else(missing)?;
         let path = place(self.store, digest);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.store.noted.blob(digest);
+                return Err(missing());
+            }
             answer => answer.at("open", &path)?,
         };
         let found = file.metadata().at("examine", &path)?.len();
         if found != expected {
+            self.store.noted.blob(digest);
             return Err(Error::DamagedBlob { digest: digest.clone(), expected, found });
         }
         let hasher = digest.hasher();
-        Ok(BlobReader { file, digest: digest.clone(), size: found, left: found, hasher })
+        let store = Arc::clone(self.store);
+        Ok(BlobReader { store, file, digest: digest.clone(), size: found, left: found, hasher })
     }
 
     /// A whole small blob, verified. Fails if it is longer than `limit` bytes.
@@ -236,7 +244,8 @@ impl BlobReader {
             return Ok(());
         }
         let expected = self.digest.clone();
-        Err(io::Error::new(io::ErrorKind::InvalidData, Error::DigestMismatch { expected, actual }))
+        self.store.noted.blob(&expected);
+        Err(io::Error::new(io::ErrorKind::InvalidData, Error::ChangedBlob { digest: expected, actual }))
     }
 }
 

@@ -7,6 +7,9 @@ use kiln_oci::Digest;
 
 use crate::layers::LayerId;
 
+/// What helps against damage.
+const REPAIR: &str = "`kiln system check --repair` mends the store";
+
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -88,7 +91,7 @@ pub enum Error {
         path: String,
     },
     /// A layer's index cannot be read.
-    #[error("the layer index {} is damaged: {what}", path.display())]
+    #[error("the layer index {} is damaged: {what}; {REPAIR}", path.display())]
     DamagedIndex {
         /// The index file.
         path: PathBuf,
@@ -96,7 +99,7 @@ pub enum Error {
         what: &'static str,
     },
     /// A file of a layer is not what the index says.
-    #[error("layer {layer} is damaged at {path:?}: {what}")]
+    #[error("layer {layer} is damaged at {path:?}: {what}; {REPAIR}")]
     DamagedLayer {
         /// The layer.
         layer: LayerId,
@@ -135,7 +138,7 @@ pub enum Error {
     #[error("cannot verify {0}: its hash function is not supported")]
     UnsupportedDigest(Digest),
     /// A blob's file has another size than its row.
-    #[error("the blob {digest} is damaged: {found} bytes instead of {expected}")]
+    #[error("the blob {digest} is damaged: {found} bytes instead of {expected}; {REPAIR}")]
     DamagedBlob {
         /// The blob.
         digest: Digest,
@@ -143,6 +146,14 @@ pub enum Error {
         expected: u64,
         /// Bytes found.
         found: u64,
+    },
+    /// A blob's bytes are not those that it was stored with.
+    #[error("the blob {digest} is damaged: its bytes have the digest {actual}; {REPAIR}")]
+    ChangedBlob {
+        /// The blob.
+        digest: Digest,
+        /// The digest of what is there now.
+        actual: Digest,
     },
     /// No such blob.
     #[error("the store does not hold the blob {0}")]

@@ -25,8 +25,12 @@ use crate::leases;
 use crate::locks::Sharing;
 use crate::metadata::Metadata;
 use crate::staged::StagedLayer;
+use crate::stamp;
 use crate::store::Inner;
 use crate::verified::FileReader;
+
+/// What is said of an unhashed file whose stamp is another.
+pub(crate) const TOUCHED: &str = "it was changed after the step that made it, and nobody had hashed it yet";
 
 /// The layers of a store.
 pub struct Layers<'a> {
@@ -112,7 +116,9 @@ impl Layer {
         if let Some(index) = &*held {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(read_index(&self.inner.path.join("index"))?);
+        let index = Arc::new(read_index(&self.inner.path.join("index")).inspect_err(|_| {
+            self.inner.store.noted.layer(self.id());
+        })?);
         *held = Some(Arc::clone(&index));
         Ok(index)
     }
@@ -135,7 +141,7 @@ impl Layer {
     /// Opens a regular file of the layer by its path as in the index, never through a symlink. Fails if its size is
     /// not the index's.
     pub fn open(&self, path: &[u8]) -> Result<File> {
-        let damaged = |what| Error::DamagedLayer { layer: self.id(), path: shown(path), what };
+        let damaged = |what| self.damaged(path, what);
         let index = self.index()?;
         let entry = index.get(path).ok_or_else(|| Error::MissingEntry { path: shown(path) })?;
         if entry.kind() != crate::Kind::File {
@@ -152,10 +158,34 @@ impl Layer {
         if !status.is_file() {
             return Err(damaged("it is not a regular file"));
         }
-        if status.len() != entry.size() {
-            return Err(damaged("its size differs"));
-        }
+        self.compare(&entry, &status)?;
         Ok(file)
+    }
+
+    /// Compares what the disk says of a regular file with the index: its size, and where its digest is not known
+    /// whether it was touched since it came here.
+    ///
+    /// # Errors
+    /// [`Error::DamagedLayer`].
+    pub fn compare(&self, entry: &crate::Entry<'_>, status: &fs::Metadata) -> Result<()> {
+        if status.len() != entry.size() {
+            return Err(self.damaged(entry.path(), "its size differs"));
+        }
+        if entry.digest().is_none() && stamp::is_touched(entry, status) && self.stamps_count()? {
+            return Err(self.damaged(entry.path(), TOUCHED));
+        }
+        Ok(())
+    }
+
+    /// The error for a file that is not what the index says. The store remembers that the layer is damaged.
+    pub fn damaged(&self, path: &[u8], what: &'static str) -> Error {
+        self.inner.store.noted.layer(self.id());
+        Error::DamagedLayer { layer: self.id(), path: shown(path), what }
+    }
+
+    /// Whether the stamps of its unhashed files mean something.
+    pub(crate) fn stamps_count(&self) -> Result<bool> {
+        Ok(stamp::counts(&*self.index()?, &*self.fs()?))
     }
 
     /// The same for bytes that leave the store: the last read fails if they do not have the index's digest.
@@ -163,7 +193,7 @@ impl Layer {
         let file = self.open(path)?;
         let index = self.index()?;
         let digest = index.get(path).and_then(|entry| entry.digest());
-        Ok(FileReader::new(file, digest, self.id(), path))
+        Ok(FileReader::new(file, digest, self, path))
     }
 
     /// How overlayfs's marks are spelt in it.
@@ -225,7 +255,7 @@ impl Layers<'_> {
 
     /// A layer that the store holds, pinned.
     pub fn get(&self, id: LayerId) -> Result<Option<Layer>> {
-        if leases::pin_layers(self.store, &[id])? && directory(self.store, id).join("fs").is_dir() {
+        if leases::pin_layers(self.store, &[id])? && is_there(self.store, id) {
             return Ok(Some(handle(self.store, id)));
         }
         Ok(None)
@@ -303,6 +333,12 @@ impl Layers<'_> {
     pub fn remove(&self, id: LayerId) -> Result<()> {
         remove(self.store, id)
     }
+}
+
+/// Whether the layer's directory and its index are there; what is in them is not looked at.
+pub(crate) fn is_there(store: &Inner, id: LayerId) -> bool {
+    let directory = directory(store, id);
+    directory.join("fs").is_dir() && directory.join("index").is_file()
 }
 
 pub(crate) fn directory(store: &Inner, id: LayerId) -> PathBuf {

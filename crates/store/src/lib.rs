@@ -19,6 +19,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod announcements;
 mod beneath;
 mod blobs;
 mod cache_mounts;
@@ -39,6 +40,7 @@ mod locks;
 mod logs;
 mod metadata;
 mod migrations;
+mod noted;
 mod path;
 mod prune;
 mod records;
@@ -47,6 +49,7 @@ mod repositories;
 mod resolutions;
 mod session;
 mod staged;
+mod stamp;
 mod stat_cache;
 mod store;
 #[cfg(test)]
@@ -59,6 +62,7 @@ mod version;
 mod writer;
 mod xattrs;
 
+pub use announcements::{Announcement, Following};
 pub use blobs::{Blob, BlobReader, BlobWriter, Blobs};
 pub use cache_mounts::CacheMounts;
 pub use containers::{Container, Containers, NewContainer};
@@ -73,6 +77,7 @@ pub use leases::Leases;
 pub use locks::{LockGuard, LockKey, Locks, Sharing};
 pub use logs::{LogWriter, Logs};
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
+pub use noted::Damaged;
 pub use prune::{Freed, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use repositories::Repositories;

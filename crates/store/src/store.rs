@@ -13,6 +13,7 @@ use crate::error::{At, Error, Result};
 use crate::fault::{self, Operation};
 use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
+use crate::noted::Noted;
 use crate::migrations::{self, FORMAT};
 use crate::session::{self, Session};
 use crate::version;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) session: Session,
     pub(crate) open_layers: Mutex<HashMap<LayerId, Weak<LayerInner>>>,
+    pub(crate) noted: Noted,
 }
 
 impl Store {
@@ -70,7 +72,8 @@ impl Store {
         let session = Session::begin(&root.join("tmp"), &locks)?;
         let epoch = durability::epoch(&root, mode)?;
         let open_layers = Mutex::default();
-        let inner = Inner { root, mode, epoch, locks, database, session, open_layers };
+        let noted = Noted::default();
+        let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted };
         inner.release_leases(inner.session.name())?;
         let store = Self { inner: Arc::new(inner) };
         store.inner.sweep()?;

@@ -290,7 +290,7 @@ fn drop_unchanged_directories(
         following = Some(at);
         if touched.contains(path) {
             let directory = beneath::open_directory(root.as_fd(), path).at("open", &full(fs, path))?;
-            rustix::fs::fchmod(&directory, rustix::fs::Mode::from_raw_mode(body.mode))
+            rustix::fs::fchmod(&directory, rustix::fs::Mode::from_raw_mode(body.mode.into()))
                 .and_then(|()| rustix::fs::futimens(&directory, &times(body.mtime)))
                 .at("set the time of", &full(fs, path))?;
         }

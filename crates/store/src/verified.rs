@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use crate::error::{Error, shown};
-use crate::layers::LayerId;
+use crate::layers::Layer;
 use crate::metadata::FileDigest;
 
 /// A regular file of a layer. If the index knows its digest, the read that meets the end fails on other bytes, with
@@ -12,21 +11,21 @@ use crate::metadata::FileDigest;
 pub struct FileReader {
     file: File,
     expected: Option<(FileDigest, Box<blake3::Hasher>)>,
-    layer: LayerId,
-    path: String,
+    layer: Layer,
+    path: Vec<u8>,
 }
 
 impl FileReader {
-    pub(crate) fn new(file: File, digest: Option<FileDigest>, layer: LayerId, path: &[u8]) -> Self {
+    pub(crate) fn new(file: File, digest: Option<FileDigest>, layer: &Layer, path: &[u8]) -> Self {
         let expected = digest.map(|digest| (digest, Box::default()));
-        Self { file, expected, layer, path: shown(path) }
+        Self { file, expected, layer: layer.clone(), path: path.to_vec() }
     }
 
     fn verify(&mut self) -> io::Result<()> {
         match self.expected.take() {
             Some((digest, hasher)) if *hasher.finalize().as_bytes() != digest.0 => {
-                let (layer, path, what) = (self.layer, self.path.clone(), "its bytes differ");
-                Err(io::Error::new(io::ErrorKind::InvalidData, Error::DamagedLayer { layer, path, what }))
+                let damaged = self.layer.damaged(&self.path, "its bytes differ");
+                Err(io::Error::new(io::ErrorKind::InvalidData, damaged))
             }
             _ => Ok(()),
         }
@@ -48,7 +47,7 @@ impl Read for FileReader {
 
 impl std::fmt::Debug for FileReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileReader({:?} of layer {})", self.path, self.layer)
+        write!(f, "FileReader({:?} of {:?})", crate::error::shown(&self.path), self.layer)
     }
 }
 
@@ -66,6 +65,7 @@ mod tests {
         assert_eq!(bytes, b"hello");
         std::fs::write(made.fs_path().join("a"), "jello").unwrap();
         let error = made.reader(b"a").unwrap().read_to_end(&mut bytes).unwrap_err();
-        assert_eq!(error.to_string(), "layer 1 is damaged at \"a\": its bytes differ");
+        assert!(error.to_string().starts_with("layer 1 is damaged at \"a\": its bytes differ"), "{error}");
+        assert!(store.inner.noted.take().layers.contains(&made.id()));
     }
 }

@@ -13,7 +13,7 @@
 //! | 8 | u32 | mode | 56 | u32 | xattrs: place |
 //! | 12 | u32 | uid | 60 | u32 | link group, 0 for none |
 //! | 16 | u32 | gid | 64 | u32 | subtree end: the first entry not below this one |
-//! | 20 | u32 | mtime, nanoseconds | 68 | u32 | 0 |
+//! | 20 | u32 | mtime, nanoseconds | 68 | u32 | stamp of a file that came unhashed, 0 for none |
 //! | 24 | i64 | mtime, seconds | 72 | 32 bytes | BLAKE3 of a regular file |
 //! | 32 | u64 | size | | | |
 //! | 40 | u32 | device major | | | |
@@ -222,6 +222,11 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// What the disk said of the file when it came into the layer, 0 for nothing; of the root, of its directory.
+    pub(crate) fn stamp(&self) -> u32 {
+        self.number(68)
+    }
+
     pub(crate) fn subtree_end(&self) -> u32 {
         self.number(64)
     }
@@ -271,7 +276,7 @@ impl Encoder {
         out.extend(path_at.to_le_bytes());
         out.extend(u16::try_from(path.len()).ok()?.to_le_bytes());
         out.extend([kind_code(body.kind), flags]);
-        for number in [body.mode, body.uid, body.gid, body.mtime.nanoseconds] {
+        for number in [u32::from(body.mode), body.uid, body.gid, body.mtime.nanoseconds] {
             out.extend(number.to_le_bytes());
         }
         out.extend(body.mtime.seconds.to_le_bytes());
@@ -283,7 +288,8 @@ impl Encoder {
         out.extend(u16::try_from(body.xattrs().len()).ok()?.to_le_bytes());
         out.extend(xattrs_at.to_le_bytes());
         out.extend(body.link_group.to_le_bytes());
-        out.extend([0; 8]);
+        out.extend([0; 4]);
+        out.extend(body.stamp.to_le_bytes());
         out.extend(body.digest.map_or([0; 32], |digest| digest.0));
         self.open.push((self.count, path.to_vec()));
         self.count = self.count.checked_add(1)?;
@@ -382,6 +388,7 @@ mod tests {
             let mut body = Body::new(kind, &Metadata { mode, uid, gid, mtime, xattrs });
             body.size = size;
             body.digest = flags[0].then_some(FileDigest(digest));
+            body.stamp = major ^ minor;
             (body.parent_only, body.opaque, body.link_group) = (flags[1], flags[2], link_group);
             body.opaque_mark = flags[3];
             body.set_target(target.as_bytes());

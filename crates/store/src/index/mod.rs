@@ -115,6 +115,7 @@ impl<'a> Entry<'a> {
         body.opaque = self.opaque();
         body.opaque_mark = self.opaque_mark();
         body.link_group = self.link_group().unwrap_or(0);
+        body.stamp = self.stamp();
         body.set_target(self.target());
         body.set_device(self.device());
         body
@@ -140,7 +141,7 @@ pub(crate) fn same_apart_from_time(body: &Body, entry: &Entry<'_>) -> bool {
     let lasts = |name: &[u8]| !name.starts_with(b"user.") || name.starts_with(b"user.overlay.");
     let xattrs = body.xattrs().map(|(name, value)| (name.as_slice(), value.as_slice()));
     body.kind == entry.kind()
-        && body.mode == entry.mode()
+        && u32::from(body.mode) == entry.mode()
         && (body.uid, body.gid) == (entry.uid(), entry.gid())
         && (body.size, body.device()) == (entry.size(), entry.device())
         && body.target() == entry.target()

@@ -12,7 +12,8 @@ pub(crate) struct Body {
     pub(crate) parent_only: bool,
     pub(crate) opaque: bool,
     pub(crate) opaque_mark: bool,
-    pub(crate) mode: u32,
+    /// At most `0o7777`.
+    pub(crate) mode: u16,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Timestamp,
@@ -20,6 +21,8 @@ pub(crate) struct Body {
     /// 0: none.
     pub(crate) link_group: u32,
     pub(crate) digest: Option<FileDigest>,
+    /// What the disk said of a file when it came into the layer, 0 for nothing; see `stamp.rs`.
+    pub(crate) stamp: u32,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
@@ -40,13 +43,14 @@ impl Body {
             parent_only: false,
             opaque: false,
             opaque_mark: false,
-            mode: metadata.mode,
+            mode: (metadata.mode & 0o7777) as u16,
             uid: metadata.uid,
             gid: metadata.gid,
             mtime: metadata.mtime,
             size: 0,
             link_group: 0,
             digest: None,
+            stamp: 0,
             extra,
         }
     }
@@ -82,7 +86,7 @@ impl Body {
 
     pub(crate) fn metadata(&self) -> Metadata {
         Metadata {
-            mode: self.mode,
+            mode: u32::from(self.mode),
             uid: self.uid,
             gid: self.gid,
             mtime: self.mtime,
