@@ -24,6 +24,7 @@ pub use annotations::{Annotation, AnnotationTarget};
 pub use directory::oci_directory;
 pub use kept::{store_images, store_packed_images};
 pub use local::{Owners, local, materialize};
+pub use parts::known_blobs;
 pub use rootfs::{tar, tar_of_several};
 
 pub(crate) use archive::{Listing, root, write_archive};

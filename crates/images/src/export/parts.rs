@@ -32,7 +32,10 @@ pub(crate) struct Parts {
 }
 
 /// The blobs of layers that came from elsewhere, by diff id: what was pulled is passed on as it is.
-pub(super) fn known_blobs(store: &Store) -> Result<HashMap<Digest, Descriptor>, ExportError> {
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn known_blobs(store: &Store) -> Result<HashMap<Digest, Descriptor>, ExportError> {
     let mut known = HashMap::new();
     for image in store.images().list()? {
         for layer in image.layers {

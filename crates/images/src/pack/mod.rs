@@ -155,6 +155,19 @@ pub fn compressed_anew(
     Ok(packed)
 }
 
+/// Remembers that packing `layer` in `format` gives the blob `descriptor`, which came from elsewhere and is in the
+/// store: whoever packs the layer so later need not do it.
+pub fn remember(
+    store: &Store,
+    layer: &Layer,
+    format: Format,
+    diff_id: &Digest,
+    descriptor: &Descriptor,
+) -> Result<(), kiln_store::Error> {
+    let packed = PackedLayer { diff_id: diff_id.clone(), descriptor: descriptor.clone() };
+    remembered::insert(store, &remembered::key(layer, format, None), layer, &packed)
+}
+
 /// Keeps the diff id, or finds the layer changed since it was first computed.
 fn settle_diff_id(store: &Store, layer: &Layer, actual: &Digest) -> Result<(), PackError> {
     match layer.diff_id()? {

@@ -15,7 +15,7 @@ use kiln_store::{Image, Store};
 use tokio::task::JoinSet;
 
 use crate::export::{ExportError, ExportOptions, ImageContent, Parts, of_contents, root};
-use source::StoredBlob;
+pub use source::StoredBlob;
 
 /// Why a push failed.
 #[derive(Debug, thiserror::Error)]

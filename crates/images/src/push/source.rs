@@ -9,14 +9,15 @@ use kiln_registry::BlobSource;
 use kiln_store::{BlobReader, Store};
 
 /// Opened when the first bytes are wanted, and again when an upload begins anew.
-pub(super) struct StoredBlob {
+pub struct StoredBlob {
     store: Store,
     digest: Digest,
     reader: Mutex<Option<(BlobReader, u64)>>,
 }
 
 impl StoredBlob {
-    pub(super) fn new(store: Store, digest: Digest) -> StoredBlob {
+    /// A blob that the store holds.
+    pub fn new(store: Store, digest: Digest) -> StoredBlob {
         StoredBlob { store, digest, reader: Mutex::new(None) }
     }
 
