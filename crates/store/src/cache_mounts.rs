@@ -89,7 +89,8 @@ pub(crate) fn key(name: &str) -> LockKey {
     LockKey::new("cache-mount", name.as_bytes())
 }
 
-fn name(id: &str, number: u32) -> String {
+/// Of an id, or of the `number`th directory of one that is private.
+pub(crate) fn name(id: &str, number: u32) -> String {
     let hash = blake3::hash(id.as_bytes()).to_hex();
     if number == 0 { hash[..32].to_string() } else { format!("{}-{number}", &hash[..32]) }
 }

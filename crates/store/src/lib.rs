@@ -42,6 +42,7 @@ mod metadata;
 mod migrations;
 mod noted;
 mod path;
+mod portable;
 mod prune;
 mod records;
 mod remove;
