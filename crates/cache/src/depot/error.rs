@@ -1,0 +1,96 @@
+//! What can go wrong with a depot, in words that help.
+
+use std::io;
+use std::path::PathBuf;
+
+use kiln_oci::Digest;
+
+/// An error of a depot. `depot` is its name as a person knows it, without credentials.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry, or the way to it.
+    #[error("the cache {depot}: {source}")]
+    Registry {
+        /// The depot.
+        depot: String,
+        /// What the registry's client says.
+        source: Box<kiln_registry::Error>,
+    },
+    /// A file or directory of a depot that is a directory.
+    #[error("the cache {depot}: cannot {doing} {}: {source}", .path.display())]
+    Disk {
+        /// The depot.
+        depot: String,
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The depot does not hold what was asked for.
+    #[error("the cache {depot} does not hold {digest}")]
+    Missing {
+        /// The depot.
+        depot: String,
+        /// What was asked for.
+        digest: Digest,
+    },
+    /// What the depot holds under that name is something else.
+    #[error("the cache {depot} is damaged: {what}: {detail}")]
+    Damaged {
+        /// The depot.
+        depot: String,
+        /// The blob, entry or file.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A document is larger than is read.
+    #[error("the cache {depot}: {what} is larger than the {limit} bytes that are accepted")]
+    TooLarge {
+        /// The depot.
+        depot: String,
+        /// The document.
+        what: String,
+        /// Bytes accepted.
+        limit: u64,
+    },
+    /// The bytes to put could not be read here, or are not those that were announced.
+    #[error("cannot put {digest} into the cache {depot}: {detail}")]
+    Source {
+        /// The depot.
+        depot: String,
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        detail: String,
+    },
+    /// The program is ending.
+    #[error("given up: the program is ending")]
+    Stopped,
+}
+
+impl Error {
+    /// Whether the depot works and just has nothing usable there: for a reader that is a miss, no failure.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Error::Missing { .. } | Error::Damaged { .. } | Error::TooLarge { .. } => true,
+            Error::Registry { source, .. } => matches!(
+                **source,
+                kiln_registry::Error::NotFound { .. }
+                    | kiln_registry::Error::DigestMismatch { .. }
+                    | kiln_registry::Error::SizeMismatch { .. }
+                    | kiln_registry::Error::Truncated { .. }
+                    | kiln_registry::Error::TooLarge { .. }
+                    | kiln_registry::Error::InvalidManifest { .. }
+                    | kiln_registry::Error::UnsupportedManifest { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// The result of asking a depot.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,46 @@
+//! A directory as a depot.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use kiln_cache::depot::Depot;
+use kiln_oci::Digest;
+use tempfile::TempDir;
+
+use crate::place::UnderTest;
+
+struct Place(TempDir);
+
+impl Place {
+    async fn start() -> Option<Place> {
+        Some(Place(TempDir::with_prefix("kiln-depot-").unwrap()))
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.0.path().join("cache/blobs/sha256").join(digest.hex())
+    }
+}
+
+impl UnderTest for Place {
+    fn open(&self) -> Depot {
+        Depot::directory(self.0.path().join("cache"), None, None)
+    }
+
+    fn flip(&self, digest: &Digest) -> bool {
+        let mut bytes = fs::read(self.blob(digest)).unwrap();
+        bytes[0] ^= 1;
+        fs::write(self.blob(digest), bytes).unwrap();
+        true
+    }
+
+    fn age(&self, seconds: u64) -> bool {
+        for file in fs::read_dir(self.0.path().join("cache/blobs/sha256")).unwrap() {
+            let file = fs::File::options().append(true).open(file.unwrap().path()).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+        }
+        true
+    }
+}
+
+crate::suite!(Place::start());
