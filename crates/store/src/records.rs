@@ -105,6 +105,12 @@ impl Records<'_> {
         Ok(found.filter(|found| found.layers.iter().all(there)))
     }
 
+    /// The record under this key, whether or not its layers are there. Nothing is pinned, nothing counts as used.
+    pub fn known(&self, key: &Key) -> Result<Option<Record>> {
+        let query = format!("SELECT {COLUMNS} FROM records JOIN record_keys ON record = id WHERE key = ?1");
+        Ok(self.list(&query, [key.0])?.pop())
+    }
+
     /// Whether any record has this op: only then a content key is worth computing.
     pub fn has_op(&self, op: &Key) -> Result<bool> {
         let query = "SELECT 1 FROM records WHERE op = ?1";

@@ -18,8 +18,8 @@ use crate::migrations::{self, FORMAT};
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
-    Blobs, CacheMounts, Containers, Evictions, Freed, Images, Layers, Leases, Logs, Prune, Records, Repositories,
-    Resolutions, Settling, StatCache, Usage,
+    Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Freed, Images, Layers, Leases, Logs, Prune, Records,
+    Repositories, Resolutions, Settling, StatCache, Usage,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -117,6 +117,16 @@ impl Store {
     /// Layers.
     pub fn layers(&self) -> Layers<'_> {
         Layers { store: &self.inner }
+    }
+
+    /// Builds that were run.
+    pub fn builds(&self) -> Builds<'_> {
+        Builds { store: &self.inner }
+    }
+
+    /// Lists of the files that steps took.
+    pub fn file_lists(&self) -> FileLists<'_> {
+        FileLists { store: &self.inner }
     }
 
     /// Cache records that were deleted.
