@@ -18,6 +18,8 @@ pub const CATALOGUE: &str = "application/vnd.kiln.cache.catalogue.v1+json+zstd";
 
 /// What this kiln writes, and the newest that it reads.
 const SCHEMA: u32 = 1;
+/// Larger documents than this, in bytes, are not read.
+pub(crate) const LARGEST_DOCUMENT: u64 = 64 << 20;
 /// Larger catalogues than this, in bytes after decompression, are not read.
 const LARGEST: u64 = 256 << 20;
 /// How much is spent on compressing a catalogue.
@@ -192,7 +194,8 @@ impl Catalogue {
         let mut known: HashSet<Key> = self.records.iter().flat_map(|record| record.recipes.iter().copied()).collect();
         for record in other.records.iter().filter(|record| record.used >= since) {
             let new: Vec<Key> = record.recipes.iter().copied().filter(|recipe| known.insert(*recipe)).collect();
-            let layers: Option<Vec<&PortableLayer>> = record.layers.iter().map(|place| other.layers.get(*place)).collect();
+            let layers: Option<Vec<&PortableLayer>> =
+                record.layers.iter().map(|place| other.layers.get(*place)).collect();
             let (false, Some(layers)) = (new.is_empty(), layers) else { continue };
             let place = |layer: &PortableLayer| {
                 *places.entry(layer.diff_id.clone()).or_insert_with(|| {
@@ -234,6 +237,13 @@ impl Catalogue {
             self.mounts.iter().any(|own| own.id == mount.id && own.blob.digest == mount.blob.digest)
         };
         other.records.iter().all(has) && other.mounts.iter().all(mounted)
+    }
+
+    /// Whether what it shares with `other` was used since then, in seconds since 1970.
+    pub(crate) fn is_used_since(&self, other: &Catalogue, since: i64) -> bool {
+        let wanted: HashSet<&Key> = other.records.iter().flat_map(|record| &record.recipes).collect();
+        let shared = |record: &&PortableRecord| record.recipes.iter().any(|recipe| wanted.contains(recipe));
+        self.records.iter().filter(shared).all(|record| record.used >= since)
     }
 
     fn diff_ids(&self, record: &PortableRecord) -> Vec<&Digest> {

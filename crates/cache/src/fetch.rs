@@ -3,7 +3,6 @@
 //! Of several processes and threads that want a layer one fetches it.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -18,8 +18,12 @@ pub(crate) fn parse(word: &str) -> Option<Format> {
     let compression = word.strip_prefix("kiln-")?.strip_prefix(env!("CARGO_PKG_VERSION"))?.strip_prefix(' ')?;
     match compression.split_once('-') {
         None if compression == "tar" => Some(Format::Uncompressed),
-        Some(("gzip", level)) => level.parse().ok().filter(|level| (1..=12).contains(level)).map(|level| Format::Gzip { level }),
-        Some(("zstd", level)) => level.parse().ok().filter(|level| (1..=22).contains(level)).map(|level| Format::Zstd { level }),
+        Some(("gzip", level)) => {
+            level.parse().ok().filter(|level| (1..=12).contains(level)).map(|level| Format::Gzip { level })
+        }
+        Some(("zstd", level)) => {
+            level.parse().ok().filter(|level| (1..=22).contains(level)).map(|level| Format::Zstd { level })
+        }
         _ => None,
     }
 }
@@ -34,7 +38,8 @@ mod tests {
             assert_eq!(parse(&word(format)), Some(format));
         }
         let own = env!("CARGO_PKG_VERSION");
-        for other in ["", "gzip-4", "kiln-0.0.0 gzip-4", &format!("kiln-{own} gzip-99"), &format!("kiln-{own} lzma-1")] {
+        for other in ["", "gzip-4", "kiln-0.0.0 gzip-4", &format!("kiln-{own} gzip-99"), &format!("kiln-{own} lzma-1")]
+        {
             assert_eq!(parse(other), None, "{other}");
         }
     }

@@ -13,7 +13,9 @@ use kiln_store::{Layer, LayerId, Store, Union};
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
-use crate::catalogue::{CATALOGUE, Catalogue, CatalogueError, LARGEST_DOCUMENT, PortableLayer, PortableMount, PortableRecord};
+use crate::catalogue::{
+    CATALOGUE, Catalogue, CatalogueError, LARGEST_DOCUMENT, PortableLayer, PortableMount, PortableRecord,
+};
 use crate::depot::{self, Depot, Entry, Parcel, Put, United};
 use crate::fetch::{self, FetchError};
 use crate::format;
@@ -167,14 +169,13 @@ struct Ready {
 
 impl Sender<'_> {
     /// The catalogue of a cargo; all that it refers to is in the depot afterwards.
-    async fn catalogue(
-        &self,
-        cargo: Cargo,
-        there: &[Catalogue],
-        now: i64,
-    ) -> Result<(Catalogue, Delivery), SendError> {
-        let held: HashMap<Digest, PortableLayer> =
-            there.iter().rev().flat_map(|known| &known.layers).map(|layer| (layer.diff_id.clone(), layer.clone())).collect();
+    async fn catalogue(&self, cargo: Cargo, there: &[Catalogue], now: i64) -> Result<(Catalogue, Delivery), SendError> {
+        let held: HashMap<Digest, PortableLayer> = there
+            .iter()
+            .rev()
+            .flat_map(|known| &known.layers)
+            .map(|layer| (layer.diff_id.clone(), layer.clone()))
+            .collect();
         let here = self.layers_here(&cargo, held.clone()).await?;
         let elsewhere = self.layers_elsewhere(&cargo, &held).await?;
         let mut puts: HashMap<Digest, Descriptor> = HashMap::new();
@@ -183,7 +184,8 @@ impl Sender<'_> {
         }
         puts.extend(cargo.mounts.iter().map(|mount| (mount.blob.digest.clone(), mount.blob.clone())));
         let delivery = self.put_all(puts.into_values().collect()).await?;
-        let mut catalogue = Catalogue { mounts: cargo.mounts, ..Catalogue::new() };
+        let mut catalogue = Catalogue::new();
+        catalogue.mounts = cargo.mounts;
         for outgoing in cargo.records {
             let ready = outgoing.layers.iter().map(|layer| match layer {
                 OutgoingLayer::Here(layer) => here.get(&layer.id()),
@@ -215,7 +217,8 @@ impl Sender<'_> {
         let held = self.confirmed(held, wanted.values().map(|(layer, _)| layer)).await?;
         let (store, format) = (self.store.clone(), self.manner.format);
         let ready = blocking(move || {
-            let known = kiln_images::export::known_blobs(&store).map_err(|error| PackError::Write(std::io::Error::other(error)))?;
+            let known = kiln_images::export::known_blobs(&store)
+                .map_err(|error| PackError::Write(std::io::Error::other(error)))?;
             let one = |(layer, below): (Layer, Vec<Layer>)| {
                 let id = layer.id();
                 Ok::<_, SendError>((id, ready(&store, &layer, below, format, &held, &known)?))

@@ -101,9 +101,10 @@ impl Shelf {
 
     fn layer(&mut self, depot: &Depot, layer: PortableLayer) -> Arc<RemoteLayer> {
         let PortableLayer { diff_id, content_id, blob, packed_as } = layer;
-        let known = self.layers.entry(diff_id.clone()).or_insert_with(|| {
-            Arc::new(RemoteLayer { diff_id, content_id, sources: Mutex::default() })
-        });
+        let known = self
+            .layers
+            .entry(diff_id.clone())
+            .or_insert_with(|| Arc::new(RemoteLayer { diff_id, content_id, sources: Mutex::default() }));
         let source = Source { depot: depot.clone(), blob, packed_as };
         known.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
         Arc::clone(known)

@@ -46,7 +46,8 @@ struct Walk<'a, W> {
 impl<W: Write> Walk<'_, W> {
     fn directory(&mut self, directory: BorrowedFd<'_>, path: &[u8]) -> Result<(), MountError> {
         for name in names(directory).map_err(|errno| self.unreadable(path, errno))? {
-            let inside = if path.is_empty() { name.as_bytes().to_vec() } else { [path, b"/", name.as_bytes()].concat() };
+            let inside =
+                if path.is_empty() { name.as_bytes().to_vec() } else { [path, b"/", name.as_bytes()].concat() };
             match self.entry(directory, &name, &inside) {
                 // A step that shares the mount took it away.
                 Err(MountError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -77,7 +78,9 @@ impl<W: Write> Walk<'_, W> {
                 entry.kind = EntryKind::Symlink { target: target.into_bytes() };
             }
             FileType::Fifo => entry.kind = EntryKind::Fifo,
-            FileType::CharacterDevice if status.st_rdev != 0 => entry.kind = EntryKind::CharacterDevice(device(&status)),
+            FileType::CharacterDevice if status.st_rdev != 0 => {
+                entry.kind = EntryKind::CharacterDevice(device(&status))
+            }
             FileType::BlockDevice => entry.kind = EntryKind::BlockDevice(device(&status)),
             // A socket is nothing without its process.
             _ => return Ok(()),
