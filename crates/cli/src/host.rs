@@ -41,7 +41,8 @@ impl Host {
     }
 }
 
-fn home() -> Option<PathBuf> {
+/// The user's directory.
+pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 

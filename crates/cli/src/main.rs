@@ -6,6 +6,7 @@
 
 mod arguments;
 mod commands;
+mod config;
 mod contexts;
 mod display;
 mod failure;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::host::Host;
 
@@ -18,5 +19,10 @@ impl Caller {
     /// Opens the store; nothing may have started a thread before.
     pub(crate) fn host(&self) -> Result<Host, Failure> {
         Host::open(self.root.as_deref())
+    }
+
+    /// What the configuration files say.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Config::load()
     }
 }

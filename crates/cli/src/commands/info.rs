@@ -20,12 +20,14 @@ pub(crate) struct InfoArguments {
 /// Prints what there is to know of engine and machine.
 pub(crate) fn run(caller: &Caller, arguments: &InfoArguments) -> Result<ExitCode, Failure> {
     let template = arguments.format.as_deref().map(template::of_flag).transpose()?;
+    let config = caller.config()?.shown();
     let host = caller.host()?;
     let mut info = engine(&host).info()?;
     if let Some(members) = info.as_object_mut() {
         let client =
             json!({ "Version": env!("CARGO_PKG_VERSION"), "Context": "default", "Debug": false, "Plugins": [] });
         members.insert("ClientInfo".into(), client);
+        members.insert("Config".into(), config);
     }
     let text = match template {
         Some(template) => template.execute(&info).map_err(|failed| Failure::new(failed.error.to_string()))?,
@@ -70,5 +72,18 @@ fn plain(info: &Value) -> String {
         text("NCPU"),
     );
     let place = format!(" Name: {}\n Docker Root Dir: {}", text("Name"), text("DockerRootDir"));
-    client + &containers + &images + &machine + &place
+    client + &containers + &images + &machine + &place + &configuration(info)
+}
+
+/// The configuration files, and a line for each key that they have.
+fn configuration(info: &Value) -> String {
+    let config = &info["Config"];
+    let files = config["Files"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let files = if files.is_empty() { "none".to_owned() } else { files.join(", ") };
+    let table = |name: &str, shown: &str| {
+        let keys = config[name].as_object().into_iter().flatten();
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        keys.map(|(key, value)| format!("\n  {shown}.{key}: {}", word(value))).collect::<String>()
+    };
+    format!("\n Configuration: {files}{}{}", table("Build", "build"), table("Gc", "gc"))
 }
