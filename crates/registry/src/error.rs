@@ -191,6 +191,14 @@ pub enum Error {
     /// A stream that was read on after an error.
     #[error("the download of {0} failed before")]
     AlreadyFailed(Digest),
+    /// The bytes to send cannot be read here, or are not as many as announced.
+    #[error("cannot send {digest}: {detail}")]
+    Source {
+        /// What was to be sent.
+        digest: Digest,
+        /// Why it cannot.
+        detail: String,
+    },
     /// The reference names no host.
     #[error("{0} names no registry")]
     NoRegistry(Box<Reference>),

@@ -99,6 +99,15 @@ impl Entry {
         (Entry { id, records, blobs, folds }, raw)
     }
 
+    /// The name of the entry whose manifest is `raw`, if that is one.
+    pub(super) fn id_of(raw: &[u8]) -> Option<EntryId> {
+        let manifest: Manifest = serde_json::from_slice(raw).ok()?;
+        let is_entry = manifest.artifact_type.as_deref() == Some(ARTIFACT_TYPE);
+        let created = OffsetDateTime::parse(manifest.annotations.get(CREATED)?, &Rfc3339).ok()?;
+        let created = u64::try_from(created.unix_timestamp()).ok()?;
+        is_entry.then(|| EntryId { created, digest: Digest::of(raw) })
+    }
+
     /// Reads the manifest `raw` of what a depot calls `id`; its digest is checked.
     ///
     /// # Errors

@@ -90,6 +90,24 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether the place can be reached and only gives no good answer to one question: a registry whose manifest is
+    /// damaged on its disk says so.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Error::Registry { source, .. } => matches!(**source, kiln_registry::Error::Status { .. }),
+            _ => false,
+        }
+    }
+
+    /// Whether the place denies access. Registries also do so where a repository does not exist yet: a writer may go
+    /// on as if the depot were empty, and fails at the first [`put`](super::Depot::put) if it is not welcome.
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Error::Registry { source, .. } => matches!(**source, kiln_registry::Error::Denied { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// The result of asking a depot.

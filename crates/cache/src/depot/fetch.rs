@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Hasher};
-use kiln_registry::BlobSource;
+use kiln_registry::{BlobSource, BlobStream};
 
 use super::{Error, Result};
 
@@ -17,12 +17,13 @@ const PIECE: usize = 256 << 10;
 pub struct Fetch {
     depot: String,
     origin: Origin,
-    check: Check,
 }
 
 #[derive(Debug)]
 enum Origin {
-    File(Arc<File>),
+    File(Arc<File>, Box<Check>),
+    /// Verifies by itself, and takes up broken connections.
+    Registry(Box<BlobStream>),
 }
 
 /// Compares what came with what was asked for.
@@ -42,7 +43,12 @@ impl Fetch {
     /// Reads an open file.
     pub(super) fn file(depot: String, descriptor: &Descriptor, file: File) -> Result<Fetch> {
         let check = Check::new(&depot, descriptor)?;
-        Ok(Fetch { depot, origin: Origin::File(Arc::new(file)), check })
+        Ok(Fetch { depot, origin: Origin::File(Arc::new(file), Box::new(check)) })
+    }
+
+    /// Reads what a registry sends.
+    pub(super) fn registry(depot: String, stream: BlobStream) -> Fetch {
+        Fetch { depot, origin: Origin::Registry(Box::new(stream)) }
     }
 
     /// The next piece; `None` at the end, and only then the bytes are known to be the right ones.
@@ -50,15 +56,24 @@ impl Fetch {
     /// # Errors
     /// Wrong bytes ([`Error::Damaged`]), or a place that cannot be read on. Nothing comes after an error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let piece = match &self.origin {
-            Origin::File(file) => read(&self.depot, file, &self.check).await?,
-        };
-        self.check.take(&self.depot, piece)
+        match &mut self.origin {
+            Origin::File(file, check) => {
+                let piece = read(&self.depot, file, check).await?;
+                check.take(&self.depot, piece)
+            }
+            Origin::Registry(stream) => stream
+                .chunk()
+                .await
+                .map_err(|source| Error::Registry { depot: self.depot.clone(), source: Box::new(source) }),
+        }
     }
 
     /// Bytes handed out so far.
     pub fn received(&self) -> u64 {
-        self.check.received
+        match &self.origin {
+            Origin::File(_, check) => check.received,
+            Origin::Registry(stream) => stream.received(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod directory;
 mod entry;
 mod error;
 mod fetch;
+mod registry;
 mod unite;
 
 use std::fmt;
@@ -30,8 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kiln_oci::{Descriptor, Digest};
-use kiln_registry::BlobSource;
+use kiln_oci::{Descriptor, Digest, MediaType, Reference};
+use kiln_registry::{BlobSource, Client};
 
 pub use entry::{ARTIFACT_TYPE, ENTRY_LIMIT, Entry, EntryId, NoEntryId};
 pub use error::{Error, Result};
@@ -39,6 +40,8 @@ pub use fetch::Fetch;
 pub use unite::{Foreign, Leaflet, United};
 
 use directory::Directory;
+use registry::Repository;
+use unite::AtTag;
 
 /// When writers tidy up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +67,12 @@ pub struct Parcel {
     pub source: Arc<dyn BlobSource>,
     /// Another repository that probably has it, such as that of the image which was pushed; a depot in the same
     /// registry then takes it from there without sending a byte.
-    pub elsewhere: Option<kiln_oci::Reference>,
+    pub elsewhere: Option<Reference>,
 }
 
 impl Parcel {
     /// A document that is in memory.
-    pub fn of(media_type: kiln_oci::MediaType, bytes: Bytes) -> Parcel {
+    pub fn of(media_type: MediaType, bytes: Bytes) -> Parcel {
         let descriptor = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
         Parcel { descriptor, source: Arc::new(bytes), elsewhere: None }
     }
@@ -102,6 +105,7 @@ pub struct Depot {
 #[derive(Clone, Debug)]
 enum Place {
     Directory(Directory),
+    Registry(Repository),
 }
 
 impl Depot {
@@ -110,6 +114,12 @@ impl Depot {
     pub fn directory(path: impl Into<PathBuf>, tag: Option<&str>, only: Option<Digest>) -> Depot {
         let directory = Directory::new(path.into(), tag.unwrap_or("latest"), only);
         Depot { place: Place::Directory(directory), policy: Policy::default() }
+    }
+
+    /// The depot that `reference` names in a registry: with a tag (by default `latest`), or for readers with the digest
+    /// of the one entry to read.
+    pub fn registry(client: Client, reference: &Reference) -> Depot {
+        Depot { place: Place::Registry(Repository::new(client, reference)), policy: Policy::default() }
     }
 
     /// The same depot with another policy.
@@ -126,16 +136,18 @@ impl Depot {
     async fn names(&self) -> Result<Vec<EntryId>> {
         let mut names = match &self.place {
             Place::Directory(place) => place.names().await?,
+            Place::Registry(place) => place.names().await?,
         };
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
         Ok(names)
     }
 
-    /// What lies where an entry is expected and is none, if anything does.
-    async fn foreign(&self) -> Result<Option<Foreign>> {
+    /// What lies under the depot's own tag, asked for where no entry has a name of its own.
+    async fn at_tag(&self) -> Result<Option<AtTag>> {
         match &self.place {
-            Place::Directory(place) => place.foreign().await,
+            Place::Directory(place) => place.at_tag().await,
+            Place::Registry(place) => place.at_tag().await,
         }
     }
 
@@ -143,6 +155,7 @@ impl Depot {
     async fn manifest(&self, id: &EntryId) -> Result<Bytes> {
         match &self.place {
             Place::Directory(place) => place.manifest(id).await,
+            Place::Registry(place) => place.manifest(id).await,
         }
     }
 
@@ -171,6 +184,7 @@ impl Depot {
     pub async fn fetch(&self, descriptor: &Descriptor) -> Result<Fetch> {
         match &self.place {
             Place::Directory(place) => place.fetch(descriptor).await,
+            Place::Registry(place) => place.fetch(descriptor).await,
         }
     }
 
@@ -182,6 +196,7 @@ impl Depot {
     pub async fn holds(&self, descriptor: &Descriptor) -> Result<bool> {
         match &self.place {
             Place::Directory(place) => place.holds(descriptor, self.policy.grace).await,
+            Place::Registry(place) => place.holds(&descriptor.digest).await,
         }
     }
 
@@ -192,6 +207,7 @@ impl Depot {
     pub async fn put(&self, parcel: &Parcel) -> Result<Put> {
         match &self.place {
             Place::Directory(place) => place.put(parcel, self.policy.grace).await,
+            Place::Registry(place) => place.put(parcel).await,
         }
     }
 
@@ -202,7 +218,8 @@ impl Depot {
     /// The place cannot be reached or written; the entry is then not visible.
     pub async fn publish(&self, entry: &Entry, manifest: Bytes) -> Result<()> {
         match &self.place {
-            Place::Directory(place) => place.publish(&entry.id, manifest).await,
+            Place::Directory(place) => place.publish(entry, manifest).await,
+            Place::Registry(place) => place.publish(entry, manifest).await,
         }
     }
 
@@ -229,6 +246,7 @@ impl Depot {
         }
         match &self.place {
             Place::Directory(place) => place.retire(&due, self.policy.grace).await,
+            Place::Registry(place) => place.retire(&due).await,
         }
     }
 }
@@ -238,6 +256,7 @@ impl fmt::Display for Depot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Directory(place) => place.fmt(f),
+            Place::Registry(place) => place.fmt(f),
         }
     }
 }

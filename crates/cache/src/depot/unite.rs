@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use kiln_oci::Descriptor;
 use tokio::task::JoinSet;
 
 use super::{Depot, Entry, EntryId, Error, Result};
@@ -39,6 +40,31 @@ pub enum Foreign {
     Other(String),
 }
 
+/// What lies under the tag of a depot.
+pub(super) enum AtTag {
+    /// The entry that was published last, as a rule.
+    Entry(EntryId),
+    /// Something else.
+    Foreign(Foreign),
+}
+
+/// The types of the configs of BuildKit's caches begin so.
+const BUILDKIT: &[u8] = b"application/vnd.buildkit.cacheconfig.";
+
+impl AtTag {
+    /// Looks at a document. BuildKit's caches are known by the type of their config, which is the config of a manifest
+    /// or the last member of an index.
+    pub(super) fn of(document: &[u8], descriptor: &Descriptor) -> AtTag {
+        if let Some(id) = Entry::id_of(document) {
+            return AtTag::Entry(id);
+        }
+        if document.windows(BUILDKIT.len()).any(|part| part == BUILDKIT) {
+            return AtTag::Foreign(Foreign::BuildKit);
+        }
+        AtTag::Foreign(Foreign::Other(descriptor.media_type.to_string()))
+    }
+}
+
 /// Everything that is visible in a depot at one moment.
 #[derive(Debug, Default)]
 pub struct United {
@@ -68,11 +94,14 @@ impl Depot {
     /// # Errors
     /// The place cannot be reached. A damaged entry is no error, see [`United::damaged`].
     pub async fn unite(&self, limit: u64) -> Result<United> {
-        let names = self.names().await?;
+        let mut names = self.names().await?;
         let mut united = United::default();
         if names.is_empty() {
-            united.foreign = self.foreign().await?;
-            return Ok(united);
+            match self.at_tag().await? {
+                Some(AtTag::Entry(id)) => names.push(id),
+                Some(AtTag::Foreign(foreign)) => united.foreign = Some(foreign),
+                None => {}
+            }
         }
         let mut covered = HashMap::new();
         let mut rest = names.into_iter().peekable();
@@ -146,7 +175,7 @@ impl United {
                 self.leaflets.push(leaflet);
                 self.drop_covered(covered);
             }
-            Err(error) if error.is_absence() => self.damaged.push((id, error)),
+            Err(error) if error.is_absence() || error.is_answer() => self.damaged.push((id, error)),
             Err(error) => return Err(error),
         }
         Ok(())

@@ -2,4 +2,5 @@
 
 mod directory;
 mod place;
+mod registry;
 mod suite;

@@ -1,10 +1,13 @@
 //! The client: finds and fetches manifests and blobs.
 
 mod blob;
+mod delete;
+mod insecure;
 mod manifest;
 mod push;
 mod request;
 mod tags;
+mod watched;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use kiln_oci::{Descriptor, Digest, MediaType, Reference};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
+use super::watched::Watched;
 use super::{Client, request};
 use crate::Error;
 use crate::transport::{BlobSource, Call, Endpoint, Payload, Trouble, repeated};
@@ -115,8 +116,13 @@ impl Client {
         call.what = descriptor.digest.to_string();
         call.headers.insert(CONTENT_LENGTH, descriptor.size.into());
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        call.payload = Payload::Blob(source);
-        let response = self.transport.attempt(&call).await?;
+        let source = Watched::new(source, descriptor.size);
+        call.payload = Payload::Blob(source.clone());
+        let answer = self.transport.attempt(&call).await;
+        if let Some(detail) = source.complaint() {
+            return Err(Error::Source { digest: descriptor.digest.clone(), detail }.into());
+        }
+        let response = answer?;
         if response.status() == StatusCode::CREATED {
             return Ok(());
         }

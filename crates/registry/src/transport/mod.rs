@@ -95,6 +95,11 @@ impl Transport {
         }
     }
 
+    /// Where this client has its credentials from.
+    pub(crate) fn credentials(&self) -> Arc<dyn CredentialSource> {
+        Arc::clone(&self.credentials)
+    }
+
     /// The hosts to ask for `domain`: its mirrors, then itself.
     pub(crate) fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, Error> {
         let mirrors = self.config.hosts.get(domain).map(|host| host.mirrors.as_slice()).unwrap_or_default();

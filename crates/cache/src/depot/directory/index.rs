@@ -1,15 +1,13 @@
-//! How entries are listed in an `index.json`. Pure functions, except for one that looks at what else is there.
+//! How entries are listed in an `index.json`. Pure functions, except for one that looks at what is listed.
 
 use kiln_oci::{Descriptor, Index, MediaType};
 
 use super::layout::Layout;
-use crate::depot::{ARTIFACT_TYPE, ENTRY_LIMIT, EntryId, Foreign, Result};
+use crate::depot::unite::AtTag;
+use crate::depot::{ARTIFACT_TYPE, ENTRY_LIMIT, EntryId, Result};
 
 /// The annotation that holds the name of a manifest.
 const NAME: &str = "org.opencontainers.image.ref.name";
-
-/// The types of the configs of BuildKit's caches begin so.
-const BUILDKIT: &str = "application/vnd.buildkit.cacheconfig.";
 
 /// The entries that `index` lists for `tag`.
 pub(super) fn entries(index: &Index, tag: &str) -> Vec<EntryId> {
@@ -44,21 +42,13 @@ pub(super) fn remove(index: &mut Index, tag: &str, ids: &[EntryId]) -> usize {
     before - index.manifests.len()
 }
 
-/// What is listed under the tag, or alone, where no entry is.
-pub(super) fn foreign(layout: &Layout, tag: &str) -> Result<Option<Foreign>> {
+/// What is listed under the tag or, where that is nothing, first.
+pub(super) fn at_tag(layout: &Layout, tag: &str) -> Result<Option<AtTag>> {
     let index = layout.index()?;
     let named = index.manifests.iter().find(|listed| name_of(listed) == Some(tag));
     let Some(listed) = named.or(index.manifests.first()) else { return Ok(None) };
-    let document = match layout.document(&listed.digest, ENTRY_LIMIT) {
-        Err(error) if error.is_absence() => return Ok(None),
-        answer => answer?,
-    };
-    Ok(Some(kind_of(&document, &listed.media_type)))
-}
-
-/// What a document is that is no entry: a cache of BuildKit has a config of its own type, as a manifest or as the
-/// last member of an index.
-fn kind_of(document: &[u8], media_type: &MediaType) -> Foreign {
-    let text = String::from_utf8_lossy(document);
-    if text.contains(BUILDKIT) { Foreign::BuildKit } else { Foreign::Other(media_type.to_string()) }
+    match layout.document(&listed.digest, ENTRY_LIMIT) {
+        Err(error) if error.is_absence() => Ok(None),
+        document => Ok(Some(AtTag::of(&document?, listed))),
+    }
 }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest};
 
-use super::{ENTRY_LIMIT, EntryId, Error, Fetch, Foreign, Parcel, Put, Result};
+use super::unite::AtTag;
+use super::{ENTRY_LIMIT, Entry, EntryId, Error, Fetch, Parcel, Put, Result};
 use layout::Layout;
 
 /// A depot in a directory.
@@ -64,8 +65,13 @@ impl Directory {
         Ok(names)
     }
 
-    pub(super) async fn foreign(&self) -> Result<Option<Foreign>> {
-        Ok(self.with(|place, layout| index::foreign(layout, &place.tag)).await?.flatten())
+    pub(super) async fn at_tag(&self) -> Result<Option<AtTag>> {
+        let found = self.with(|place, layout| index::at_tag(layout, &place.tag)).await?.flatten();
+        let is_wanted = |found: &AtTag| match found {
+            AtTag::Entry(id) => self.0.only.as_ref().is_none_or(|only| *only == id.digest),
+            AtTag::Foreign(_) => true,
+        };
+        Ok(found.filter(is_wanted))
     }
 
     pub(super) async fn manifest(&self, id: &EntryId) -> Result<Bytes> {
@@ -96,8 +102,8 @@ impl Directory {
         .await
     }
 
-    pub(super) async fn publish(&self, id: &EntryId, manifest: Bytes) -> Result<()> {
-        let id = id.clone();
+    pub(super) async fn publish(&self, entry: &Entry, manifest: Bytes) -> Result<()> {
+        let id = entry.id.clone();
         self.creating(move |place, layout| {
             layout.write_document(&id.digest, &manifest)?;
             let size = manifest.len() as u64;
