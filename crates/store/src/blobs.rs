@@ -240,6 +240,11 @@ impl BlobReader {
     fn verify(&mut self) -> io::Result<()> {
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
         let actual = hasher.finish();
+    /// Whether its hash function is known, so that its end is a proof.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.hasher.is_some()
+    }
+
         if self.left == 0 && actual == self.digest {
             return Ok(());
         }
@@ -266,11 +271,11 @@ impl Read for BlobReader {
     }
 }
 
-fn place(store: &Inner, digest: &Digest) -> PathBuf {
+pub(crate) fn place(store: &Inner, digest: &Digest) -> PathBuf {
     store.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
 }
 
-fn row(store: &Inner, digest: &Digest) -> Result<Option<u64>> {
+pub(crate) fn row(store: &Inner, digest: &Digest) -> Result<Option<u64>> {
     let query = "SELECT size FROM blobs WHERE digest = ?1";
     let size: Option<i64> = store
         .database

@@ -75,7 +75,17 @@ pub(crate) fn hash_files(store: &Inner, layer: &Layer) -> Result<Arc<Index>> {
             Ok((position, digest_of(file, layer)?))
         })
         .collect::<Result<_>>()?;
-    let hashed = Arc::new(index.with_digests(&digests));
+    keep_digests(store, layer, &index, &digests)
+}
+
+/// Writes the index of a layer anew, with these digests by position.
+pub(crate) fn keep_digests(
+    store: &Inner,
+    layer: &Layer,
+    index: &Index,
+    digests: &[(u32, FileDigest)],
+) -> Result<Arc<Index>> {
+    let hashed = Arc::new(index.with_digests(digests));
     let (new, place) = (store.session.fresh_path(), layer.directory().join("index"));
     fault::run(Operation::Write, || std::fs::write(&new, hashed.bytes())).at("write", &new)?;
     fault::run(Operation::Rename, || std::fs::rename(&new, &place)).at("rename", &new)?;
@@ -113,7 +123,7 @@ fn lacks_digest(entry: &Entry<'_>) -> bool {
     entry.kind() == Kind::File && entry.digest().is_none()
 }
 
-fn digest_of(mut file: File, layer: &Layer) -> Result<FileDigest> {
+pub(crate) fn digest_of(mut file: File, layer: &Layer) -> Result<FileDigest> {
     let mut hasher = blake3::Hasher::new();
     with_block(|block| {
         loop {

@@ -365,9 +365,7 @@ pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
 pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result<Layer> {
     let index_path = staged.join("index");
     fault::run(Operation::Write, || fs::write(&index_path, index.bytes())).at("write", &index_path)?;
-    let mut groups = std::collections::HashSet::new();
-    let first_names = index.entries().filter(|entry| entry.link_group().is_none_or(|group| groups.insert(group)));
-    let bytes: u64 = first_names.map(|entry| entry.size()).sum();
+    let bytes = bytes_of(&index);
     let _placing = store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
     let id = claim(store)?;
     let place = directory(store, id);
@@ -383,6 +381,18 @@ pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result
     let layer = handle(store, id);
     layer.replace_index(Arc::new(index));
     Ok(layer)
+}
+
+/// Bytes of the files in an index, each counted once whatever names it has.
+pub(crate) fn bytes_of(index: &Index) -> u64 {
+    let mut groups = std::collections::HashSet::new();
+    let first_names = index.entries().filter(|entry| entry.link_group().is_none_or(|group| groups.insert(group)));
+    first_names.map(|entry| entry.size()).sum()
+}
+
+/// Whether the database knows the layer.
+pub(crate) fn has_row(store: &Inner, id: LayerId) -> Result<bool> {
+    store.database.read(|db| db.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?.exists([id.row()]))
 }
 
 /// A number that no layer had before, with its (empty) directory.
@@ -468,7 +478,7 @@ pub(crate) fn is_intact(store: &Arc<Inner>, id: LayerId, unknown: content::Unkno
     content::verify(&handle(store, id), unknown).is_ok()
 }
 
-fn read_index(path: &Path) -> Result<Index> {
+pub(crate) fn read_index(path: &Path) -> Result<Index> {
     let bytes = fs::read(path).at("read", path)?;
     Index::decode(bytes).map_err(|what| Error::DamagedIndex { path: path.to_owned(), what })
 }

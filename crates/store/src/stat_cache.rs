@@ -127,6 +127,11 @@ fn is_settled(stamp: &FileStamp, scan_started: Timestamp) -> bool {
     Timestamp { seconds, nanoseconds } < scan_started
 }
 
+/// Whether these are the bytes of a file as it was saved.
+pub(crate) fn is_whole(bytes: Vec<u8>) -> bool {
+    decode(bytes).is_some()
+}
+
 fn decode(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let header = bytes.get(..HEADER)?;
     let count = u64::from_le_bytes(header[8..16].try_into().ok()?);

@@ -19,7 +19,7 @@ use crate::session::{self, Session};
 use crate::version;
 use crate::{
     Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Freed, Images, Layers, Leases, Logs, Prune, Records,
-    Repositories, Resolutions, Settling, StatCache, Usage,
+    Report, Repositories, Resolutions, Settling, StatCache, Usage,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -104,7 +104,7 @@ impl Store {
         self.inner.session.lock().duplicate()
     }
 
-    /// Starts one sync of what was committed so far, beside the caller's work.
+    /// Starts one sync of what earlier commands committed, beside the caller's work, unless it would be a long one.
     pub fn settle(&self) -> Settling {
         durability::settle(&self.inner)
     }
@@ -194,6 +194,15 @@ impl Store {
         crate::prune::prune(&self.inner, policy)
     }
 }
+    /// Checks everything that is held against what the store says of it. `watch` is told how many bytes were read of
+    /// how many, from several threads. Others may be at work in the store meanwhile.
+    ///
+    /// # Errors
+    /// A database or a directory that cannot be read at all.
+    pub fn check(&self, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+        crate::check::check(&self.inner, watch)
+    }
+
 
 impl Inner {
     /// Removes what dead sessions left: first layers that never got their row, then their directories.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::caller::Caller;
 use super::inspect::Kind;
 use super::{
-    build, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume,
+    build, check, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume,
 };
 use crate::failure::Failure;
 
@@ -81,6 +81,8 @@ pub(crate) enum Image {
 /// `system …`
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum System {
+    /// Check everything in the store, and mend it
+    Check(check::CheckArguments),
     /// Show how much room everything takes
     Df(df::DfArguments),
     /// Show what there is to know of the engine
@@ -157,6 +159,7 @@ impl System {
     /// Runs it.
     pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
         match self {
+            System::Check(arguments) => check::run(caller, arguments),
             System::Df(arguments) => df::run(caller, arguments),
             System::Info(arguments) => info::run(caller, arguments),
             System::Prune(arguments) => prune::system(caller, arguments),

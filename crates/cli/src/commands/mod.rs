@@ -2,6 +2,7 @@
 
 mod build;
 mod caller;
+mod check;
 mod df;
 mod filters;
 mod fmt;

@@ -211,6 +211,8 @@ impl LayerWriter {
         let same = entry.kind() == Kind::File
             && entry.size() > 0
             && entry.link_group().is_none()
+            // A further name changes the stamp, by which an unhashed file is known.
+            && entry.digest().is_some()
             && entry.metadata() == *metadata
             && (digest.is_none() || entry.digest() == digest);
         if !same || self.state().tree.get(&place.path).is_some() {
