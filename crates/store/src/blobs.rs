@@ -167,6 +167,10 @@ impl BlobWriter {
             create_directory(parent)?;
         }
         let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
+        if row(&self.store, &actual)?.is_some() {
+            // In place of a file that may count as synced.
+            fault::run(Operation::Sync, || self.file.sync_data()).at("sync", &self.path)?;
+        }
         fault::run(Operation::Rename, || fs::rename(&self.path, &path)).at("rename", &self.path)?;
         let store = &self.store;
         store.database.write(|db| {
@@ -236,15 +240,15 @@ impl BlobReader {
         self.size
     }
 
-    /// Compares the digest once all bytes were read.
-    fn verify(&mut self) -> io::Result<()> {
-        let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let actual = hasher.finish();
     /// Whether its hash function is known, so that its end is a proof.
     pub(crate) fn is_verified(&self) -> bool {
         self.hasher.is_some()
     }
 
+    /// Compares the digest once all bytes were read.
+    fn verify(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let actual = hasher.finish();
         if self.left == 0 && actual == self.digest {
             return Ok(());
         }
@@ -315,6 +319,11 @@ pub(crate) fn is_intact(store: &Arc<Inner>, digest: &str) -> bool {
     let Ok(digest) = digest.parse::<Digest>() else { return false };
     let reader = Blobs { store }.open(&digest);
     reader.is_ok_and(|mut reader| reader.hasher.is_some() && io::copy(&mut reader, &mut io::sink()).is_ok())
+}
+
+/// Whether a file is in the blob's place.
+pub(crate) fn is_there(store: &Inner, digest: &str) -> bool {
+    digest.parse::<Digest>().is_ok_and(|digest| place(store, &digest).is_file())
 }
 
 /// Removes files without a row. The caller keeps others from placing any.

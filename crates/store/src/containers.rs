@@ -7,9 +7,9 @@ use kiln_oci::Digest;
 use rusqlite::{OptionalExtension, Row};
 
 use crate::database::{digest, json, now, to_json};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::layers::LayerId;
-use crate::locks::LockKey;
+use crate::locks::{LockKey, Sharing};
 use crate::metadata::Timestamp;
 use crate::store::{Inner, create_directory};
 
@@ -55,6 +55,7 @@ const SELECT: &str = "SELECT id, name, image, layers, created, value FROM contai
 impl Containers<'_> {
     /// Adds a container with an empty directory; fails if the name is taken.
     pub fn create(&self, new: &NewContainer) -> Result<Container> {
+        let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
         create_directory(&self.directory(&new.id))?;
         let taken = self.store.database.write(|db| {
             let query = "SELECT id FROM containers WHERE name = ?1 OR id = ?2";
@@ -148,6 +149,20 @@ impl Containers<'_> {
         self.store.database.write(|db| db.execute("DELETE FROM containers WHERE id = ?1", [id]))?;
         self.store.session.discard(&self.directory(id))
     }
+}
+
+/// Removes directories without a row. The caller keeps others from making any.
+pub(crate) fn sweep(store: &Inner) -> Result<()> {
+    let directory = store.root.join("containers");
+    for entry in std::fs::read_dir(&directory).at("list", &directory)? {
+        let entry = entry.at("list", &directory)?;
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let query = "SELECT 1 FROM containers WHERE id = ?1";
+        if !store.database.read(|db| db.prepare_cached(query)?.exists([&id]))? {
+            store.session.discard(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn container(row: &Row<'_>) -> rusqlite::Result<Container> {

@@ -88,6 +88,9 @@ pub(crate) fn keep_digests(
     let hashed = Arc::new(index.with_digests(digests));
     let (new, place) = (store.session.fresh_path(), layer.directory().join("index"));
     fault::run(Operation::Write, || std::fs::write(&new, hashed.bytes())).at("write", &new)?;
+    // The layer may count as synced already, or just come to, and it keeps no other index.
+    let file = File::open(&new).at("open", &new)?;
+    fault::run(Operation::Sync, || file.sync_data()).at("sync", &new)?;
     fault::run(Operation::Rename, || std::fs::rename(&new, &place)).at("rename", &new)?;
     layer.replace_index(Arc::clone(&hashed));
     Ok(hashed)

@@ -205,6 +205,31 @@ impl Images<'_> {
     }
 }
 
+/// Forgets the images that are nothing any more, after layers and blobs went: those without a config, and built ones
+/// with a layer that is neither here nor can be made from a blob. What was pulled can be pulled again.
+pub(crate) fn forget_lost(db: &Connection) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(SELECT)?;
+    let images: Vec<Image> = statement.query_map([], image)?.collect::<Result<_, _>>()?;
+    let holds = |query: &str, value: &dyn rusqlite::ToSql| db.prepare_cached(query)?.exists([value]);
+    let holds_blob = |digest: &Digest| holds("SELECT 1 FROM blobs WHERE digest = ?1", &digest.to_string());
+    let is_had = |layer: &ImageLayer| -> rusqlite::Result<bool> {
+        let by_id = layer.layer.map(|id| holds("SELECT 1 FROM layers WHERE id = ?1", &id.row())).transpose()?;
+        Ok(by_id == Some(true)
+            || holds("SELECT 1 FROM layers WHERE diff_id = ?1", &layer.diff_id.to_string())?
+            || layer.blob.as_ref().map(|blob| holds_blob(&blob.digest)).transpose()? == Some(true))
+    };
+    for image in images {
+        let mut whole = holds_blob(&image.id)?;
+        for layer in image.layers.iter().filter(|_| image.manifest.is_none()) {
+            whole = whole && is_had(layer)?;
+        }
+        if !whole {
+            db.execute("DELETE FROM images WHERE id = ?1", [image.id.to_string()])?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps what was known of a layer and is not said anew.
 fn complete(layers: &mut [ImageLayer], known: &[ImageLayer]) {
     for (layer, known) in layers.iter_mut().zip(known).filter(|(a, b)| a.diff_id == b.diff_id) {

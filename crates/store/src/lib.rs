@@ -3,6 +3,7 @@
 //! ```text
 //! root/
 //! ├── version                 format number, root or rootless, and the kiln that wrote it
+//! ├── epoch                   the boot and mount in which the store was last looked at as a whole
 //! ├── blobs/<algorithm>/<hex> content-addressed: configs, manifests, compressed layers
 //! ├── layers/<n>/fs/ + index  one directory per layer, as overlayfs wants it; immutable once committed
 //! ├── db.sqlite               images, layers, records, leases, containers (WAL)
@@ -24,12 +25,13 @@ mod beneath;
 mod blobs;
 mod builds;
 mod cache_mounts;
-mod containers;
 mod check;
+mod containers;
 mod content;
 mod copy;
 mod database;
 mod durability;
+mod epoch;
 mod error;
 mod evictions;
 mod fault;
@@ -48,6 +50,7 @@ mod path;
 mod portable;
 mod prune;
 mod records;
+mod recovery;
 mod remove;
 mod repositories;
 mod resolutions;
@@ -70,10 +73,10 @@ pub use announcements::{Announcement, Following};
 pub use blobs::{Blob, BlobReader, BlobWriter, Blobs};
 pub use builds::{Build, Builds};
 pub use cache_mounts::CacheMounts;
+pub use check::{Counted, Finding, Remedy, Report, Subject, Unverified};
 pub use containers::{Container, Containers, NewContainer};
 pub use durability::Settling;
 pub use error::{Error, Result};
-pub use check::{Counted, Finding, Remedy, Report, Subject, Unverified};
 pub use evictions::{Evicted, EvictionCause, Evictions};
 pub use file_lists::{FileDifferences, FileFacts, FileLists, ListedFile};
 pub use images::{Image, ImageLayer, Images, NewImage};

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::database::Database;
 use crate::durability;
+use crate::epoch;
 use crate::error::{At, Error, Result};
 use crate::fault::{self, Operation};
 use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
-use crate::noted::Noted;
 use crate::migrations::{self, FORMAT};
+use crate::noted::Noted;
+use crate::recovery;
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
@@ -70,14 +72,14 @@ impl Store {
         prepare(&root, mode, &locks)?;
         let database = Arc::new(Database::open(&root.join("db.sqlite"))?);
         let session = Session::begin(&root.join("tmp"), &locks)?;
-        let epoch = durability::epoch(&root, mode)?;
+        let epoch = epoch::current(&root, mode)?;
         let open_layers = Mutex::default();
         let noted = Noted::default();
         let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted };
         inner.release_leases(inner.session.name())?;
         let store = Self { inner: Arc::new(inner) };
         store.inner.sweep()?;
-        durability::recover(&store.inner)?;
+        recovery::recover(&store.inner)?;
         Ok(store)
     }
 
@@ -107,6 +109,14 @@ impl Store {
     /// Starts one sync of what earlier commands committed, beside the caller's work, unless it would be a long one.
     pub fn settle(&self) -> Settling {
         durability::settle(&self.inner)
+    }
+
+    /// Returns when everything that was committed so far would survive a crash of the machine.
+    ///
+    /// # Errors
+    /// What the disk says; what it may have lost is then dropped.
+    pub fn settle_now(&self) -> Result<()> {
+        durability::settle_now(&self.inner)
     }
 
     /// Content-addressed bytes.
@@ -184,6 +194,15 @@ impl Store {
         StatCache::load(&self.inner, context)
     }
 
+    /// Checks everything that is held against what the store says of it. `watch` is told how many bytes were read of
+    /// how many, from several threads. Others may be at work in the store meanwhile.
+    ///
+    /// # Errors
+    /// A database or a directory that cannot be read at all.
+    pub fn check(&self, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+        crate::check::check(&self.inner, watch)
+    }
+
     /// Bytes per kind of thing.
     pub fn usage(&self) -> Result<Usage> {
         crate::usage::usage(&self.inner)
@@ -194,15 +213,6 @@ impl Store {
         crate::prune::prune(&self.inner, policy)
     }
 }
-    /// Checks everything that is held against what the store says of it. `watch` is told how many bytes were read of
-    /// how many, from several threads. Others may be at work in the store meanwhile.
-    ///
-    /// # Errors
-    /// A database or a directory that cannot be read at all.
-    pub fn check(&self, watch: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
-        crate::check::check(&self.inner, watch)
-    }
-
 
 impl Inner {
     /// Removes what dead sessions left: first layers that never got their row, then their directories.
@@ -212,20 +222,30 @@ impl Inner {
         if dead.is_empty() {
             return Ok(());
         }
-        // Placing takes milliseconds. If somebody is stopped in the middle of it, a later process sweeps.
-        let started = std::time::Instant::now();
-        let patience = || started.elapsed() > PATIENCE;
-        let _alone = match self.locks.acquire(Inner::placing_key(), Sharing::Exclusive, &patience) {
-            Err(Error::Cancelled) => return Ok(()),
-            guard => guard?,
-        };
-        crate::layers::sweep(self)?;
-        crate::blobs::sweep(self)?;
+        if !self.sweep_places()? {
+            return Ok(());
+        }
         for (name, _lock) in &dead {
             self.release_leases(name)?;
             self.session.discard(&tmp.join(name))?;
         }
         Ok(())
+    }
+
+    /// Removes what was put in its place and never got its row. False if it could not, because somebody is just
+    /// putting something in its place for long.
+    pub(crate) fn sweep_places(&self) -> Result<bool> {
+        // Placing takes milliseconds. If somebody is stopped in the middle of it, a later process sweeps.
+        let started = std::time::Instant::now();
+        let patience = || started.elapsed() > PATIENCE;
+        let _alone = match self.locks.acquire(Inner::placing_key(), Sharing::Exclusive, &patience) {
+            Err(Error::Cancelled) => return Ok(false),
+            guard => guard?,
+        };
+        crate::layers::sweep(self)?;
+        crate::blobs::sweep(self)?;
+        crate::containers::sweep(self)?;
+        Ok(true)
     }
 
     /// Held shared while something is put in its place before its row; a sweeper needs it alone.

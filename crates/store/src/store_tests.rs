@@ -284,7 +284,7 @@ fn settling_marks_what_it_covered() {
         store.inner.database.read(|db| db.query_row(query, [], |row| row.get(0))).unwrap()
     };
     assert_eq!(unsynced(), 2);
-    store.settle().wait().unwrap();
+    store.settle_now().unwrap();
     assert_eq!(unsynced(), 0);
 }
 
@@ -392,7 +392,7 @@ fn a_file_system_that_lost_unwritten_data_yields_no_wrong_bytes() {
     let text = "x".repeat(5000);
     let synced = layer(&store, None, &format!("f a {text}")).id();
     store.records().insert(&record(&[&store.layers().get(synced).unwrap().unwrap()]), &[Key([1; 32])]).unwrap();
-    store.settle().wait().unwrap();
+    store.settle_now().unwrap();
     let unsynced = layer(&store, None, &format!("f b {text}"));
     store.records().insert(&record(&[&unsynced]), &[Key([2; 32])]).unwrap();
     // The row becomes durable although the files are not: the case that must not be believed.
