@@ -2,19 +2,21 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kiln_cache::Inline;
 use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions, check_frontend};
 use kiln_graph::{Definition, SourceSpan, VertexId};
 use kiln_images::export::{Exported, ImageContent};
 use kiln_oci::{Digest, ImageConfig, Platform};
-use kiln_progress::{Outcome as TaskOutcome, Sink};
+use kiln_progress::{Outcome as TaskOutcome, Sink, Warning};
 use kiln_sandbox::{Sandbox, Tier};
 use kiln_store::Store;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::bases::{BaseResolver, blocking};
+use crate::cache::{self, Elsewhere, ResultLayers};
 use crate::client::Client;
-use crate::error::BuildError;
+use crate::error::{BuildError, StepError, StepProblem};
 use crate::executor;
 use crate::explain::Explanation;
 use crate::history::dated;
@@ -23,7 +25,7 @@ use crate::platforms;
 use crate::push::{self, Push};
 use crate::request::{NamedContext, Request};
 use crate::sources::Sources;
-use crate::step::{Made, Rootfs, Steps};
+use crate::step::{Distant, Made, Steps};
 
 /// Runs builds on one store.
 #[derive(Clone)]
@@ -70,12 +72,33 @@ pub struct StepReport {
     pub explanation: Explanation,
 }
 
+/// Whom a build serves: who is asked, who watches, who may cancel.
+struct Watched {
+    client: Arc<dyn Client>,
+    progress: Sink,
+    cancellation: CancellationToken,
+}
+
 /// What the steps made.
 struct Solved {
     /// An image for each platform.
     contents: Vec<ImageContent>,
     epoch: Option<i64>,
-    steps: Vec<StepReport>,
+    reports: Vec<StepReport>,
+    steps: Arc<Steps>,
+    /// What was wanted of them, and what it is.
+    targets: Vec<VertexId>,
+    results: Vec<Made>,
+}
+
+impl Solved {
+    /// Puts the records whose layers an image has into its config.
+    fn write_inline_cache(&mut self, store: &Store) -> Result<(), BuildError> {
+        let only = ResultLayers::of(&self.results);
+        let records = self.steps.gather(&self.targets, Some(&only));
+        let records = records.map_err(|problem| BuildError::Export(problem.to_string()))?;
+        self.contents.iter_mut().try_for_each(|image| cache::write_inline(store, image, &records))
+    }
 }
 
 impl Builder {
@@ -101,20 +124,35 @@ impl Builder {
         let dockerfile = Dockerfile::parse_all(text).map_err(BuildError::Dockerfile)?;
         let platforms = platforms::distinct(&request.platforms);
         output::check(&request.outputs, platforms.len())?;
+        let reading = cache::read_all(&request.cache_from, &platforms, &self.store, &self.registry, &progress);
+        let (planned, elsewhere) = tokio::join!(self.planned(request, &dockerfile, &platforms, &progress), reading);
+        let (lowered, known) = planned?;
+        let watched = Watched { client, progress, cancellation };
+        let solved = self.solve(request, lowered, platforms, Arc::new(elsewhere), &watched).await?;
+        let outcome = self.export(request, solved, &watched).await?;
+        Ok(Outcome { bases: known, ..outcome })
+    }
+
+    /// The graphs of all platforms, those that make the result first, and the base images that they took.
+    async fn planned(
+        &self,
+        request: &Request,
+        dockerfile: &Dockerfile,
+        platforms: &[Platform],
+        progress: &Sink,
+    ) -> Result<(Vec<Lowered>, Bases), BuildError> {
         let (mut lowered, mut others, mut known) = (Vec::new(), Vec::new(), Bases::new());
-        for platform in &platforms {
+        for platform in platforms {
             let plan = Plan::new(dockerfile.clone(), plan_options(request, platform, platforms.len() > 1))?;
-            let (wanted, bases) = self.lowered(request, &plan, &progress).await?;
+            let (wanted, bases) = self.lowered(request, &plan, progress).await?;
             lowered.push(wanted);
             for other in if request.all_stages { plan.unneeded(&bases)? } else { Vec::new() } {
-                others.push(self.lowered(request, &other, &progress).await?.0);
+                others.push(self.lowered(request, &other, progress).await?.0);
             }
             known.extend(bases);
         }
         lowered.append(&mut others);
-        let solved = self.solve(request, lowered, platforms, &client, &progress, &cancellation).await?;
-        let outcome = self.export(request, solved, &progress, &cancellation).await?;
-        Ok(Outcome { bases: known, ..outcome })
+        Ok((lowered, known))
     }
 
     /// The graph of a plan, and the base images that it took.
@@ -147,28 +185,67 @@ impl Builder {
         request: &Request,
         lowered: Vec<Lowered>,
         platforms: Vec<Platform>,
-        client: &Arc<dyn Client>,
-        progress: &Sink,
-        cancellation: &CancellationToken,
+        elsewhere: Arc<Elsewhere>,
+        watched: &Watched,
     ) -> Result<Solved, BuildError> {
         let joined = platforms::joined(&lowered).map_err(|error| BuildError::Internal(error.to_string()))?;
         let (definition, targets) = joined;
-        let steps = Arc::new(self.steps(request, definition, client, progress));
         let wanted: Vec<VertexId> = targets.iter().copied().flatten().collect();
-        let made = executor::solve(Arc::clone(&steps), &wanted, request.jobs, cancellation.clone()).await?;
-        let saved = Arc::clone(&steps);
-        blocking(move || saved.save_digests()).await??;
+        let solving = async {
+            loop {
+                let steps = Arc::new(self.steps(request, definition.clone(), &elsewhere, watched));
+                match self.solve_once(request, &steps, &wanted, watched).await {
+                    Err(error) if lost_layer(&error) => watched.progress.warn(Warning {
+                        short: format!("{error}: the steps that made it are executed"),
+                        detail: Vec::new(),
+                    }),
+                    made => return made.map(|made| (steps, made)),
+                }
+            }
+        };
+        let (steps, made) = solving.await?;
         let epoch = lowered.iter().find_map(|each| each.source_date_epoch);
-        let mut made = made.into_iter();
-        let contents = lowered.into_iter().zip(platforms).zip(targets).map(|((lowered, platform), target)| {
-            let made = target.and_then(|_| made.next());
-            let rootfs = made.as_ref().and_then(Made::rootfs).cloned().unwrap_or_default();
-            content(lowered, platform, &rootfs)
-        });
-        Ok(Solved { contents: contents.collect(), epoch, steps: reports(&steps) })
+        let mut results = made.iter();
+        let contents = lowered
+            .into_iter()
+            .zip(platforms)
+            .zip(targets)
+            .map(|((lowered, platform), target)| content(lowered, platform, target.and_then(|_| results.next())));
+        let contents = contents.collect();
+        Ok(Solved { contents, epoch, reports: reports(&steps), steps, targets: wanted, results: made })
     }
 
-    fn steps(&self, request: &Request, definition: Definition, client: &Arc<dyn Client>, progress: &Sink) -> Steps {
+    /// Runs the steps, and makes the result be here if anybody reads it.
+    async fn solve_once(
+        &self,
+        request: &Request,
+        steps: &Arc<Steps>,
+        wanted: &[VertexId],
+        watched: &Watched,
+    ) -> Result<Vec<Made>, BuildError> {
+        let made = executor::solve(Arc::clone(steps), wanted, request.jobs, watched.cancellation.clone()).await?;
+        let saved = Arc::clone(steps);
+        blocking(move || saved.save_digests()).await??;
+        let is_read = request.kept.is_some() || !request.outputs.is_empty();
+        if !is_read || made.iter().all(Made::is_here) {
+            return Ok(made);
+        }
+        let task = watched.progress.task("fetching the layers of the result");
+        task.start();
+        let here = tokio::select! {
+            here = steps.all_here(&made, &task) => here.map_err(of_result),
+            () = watched.cancellation.cancelled() => Err(BuildError::Cancelled),
+        };
+        task.finish(match &here {
+            Ok(_) => TaskOutcome::Done,
+            Err(BuildError::Cancelled) => TaskOutcome::Cancelled,
+            Err(error) => TaskOutcome::Failed(error.to_string()),
+        });
+        here
+    }
+
+    fn steps(&self, request: &Request, definition: Definition, elsewhere: &Arc<Elsewhere>, watched: &Watched) -> Steps {
+        let Watched { client, progress, .. } = watched;
         Steps {
             store: self.store.clone(),
             sandbox: Sandbox::new(self.store.clone(), self.tier.clone()),
@@ -181,6 +258,8 @@ impl Builder {
             build_id: build_id(),
             lineage: request.dockerfile.name.clone(),
             progress: progress.clone(),
+            elsewhere: Arc::clone(elsewhere),
+            recipes: Mutex::default(),
             contexts: Mutex::default(),
             input_recipes: Mutex::default(),
             context_selections: Mutex::default(),
@@ -192,19 +271,20 @@ impl Builder {
         }
     }
 
-    async fn export(
-        &self,
-        request: &Request,
-        solved: Solved,
-        progress: &Sink,
-        cancellation: &CancellationToken,
-    ) -> Result<Outcome, BuildError> {
-        let (store, request, sink) = (self.store.clone(), request.clone(), progress.clone());
-        let (outcome, pushes) = blocking(move || export(&store, &request, solved, &sink)).await??;
+    async fn export(&self, request: &Request, solved: Solved, watched: &Watched) -> Result<Outcome, BuildError> {
+        let Watched { progress, cancellation, .. } = watched;
+        let (store, inside, sink) = (self.store.clone(), request.clone(), progress.clone());
+        let (steps, targets, results) = (Arc::clone(&solved.steps), solved.targets.clone(), solved.results.clone());
+        let (outcome, pushes) = blocking(move || export(&store, &inside, solved, &sink)).await??;
         tokio::select! {
-            pushed = push::all(&self.store, &self.registry, &pushes, progress) => pushed.map(|()| outcome),
-            () = cancellation.cancelled() => Err(BuildError::Cancelled),
+            pushed = push::all(&self.store, &self.registry, &pushes, progress) => pushed?,
+            () = cancellation.cancelled() => return Err(BuildError::Cancelled),
         }
+        let pushed_to = pushes.first().and_then(|push| push.names.first()).cloned();
+        let registry = &self.registry;
+        let exports = cache::Exports { steps, targets, results, registry, pushed_to, progress, cancellation };
+        cache::send_all(&exports, &request.cache_to).await?;
+        Ok(outcome)
     }
 }
 
@@ -212,10 +292,13 @@ impl Builder {
 fn export(
     store: &Store,
     request: &Request,
-    solved: Solved,
+    mut solved: Solved,
     progress: &Sink,
 ) -> Result<(Outcome, Vec<Push>), BuildError> {
-    let Solved { contents, epoch, steps } = solved;
+    if request.cache_to.iter().any(|to| to.place.is_none()) {
+        solved.write_inline_cache(store)?;
+    }
+    let Solved { contents, epoch, reports, .. } = solved;
     let built = Built { store, images: &contents, names: &request.names, epoch };
     let task = progress.task("exporting the result");
     task.start();
@@ -235,7 +318,7 @@ fn export(
         id: ids.get(place).cloned(),
         config: content.config,
     });
-    let outcome = Outcome { images: images.collect(), kept, exported, steps, bases: Bases::new() };
+    let outcome = Outcome { images: images.collect(), kept, exported, steps: reports, bases: Bases::new() };
     Ok((outcome, pushes))
 }
 
@@ -254,10 +337,23 @@ fn sorted(written: Vec<Written>) -> (Vec<Option<Exported>>, Vec<Push>) {
 }
 
 /// The image of one platform.
-fn content(lowered: Lowered, platform: Platform, rootfs: &Rootfs) -> ImageContent {
+fn content(lowered: Lowered, platform: Platform, made: Option<&Made>) -> ImageContent {
     let epoch = lowered.source_date_epoch;
-    let config = dated(lowered.config, lowered.inherited_history, rootfs.made_at(), epoch);
-    ImageContent { config, layers: rootfs.layers().to_vec(), platform }
+    let made = made.map(Distant::of).unwrap_or_default();
+    let mut config = dated(lowered.config, lowered.inherited_history, &made.made_at, epoch);
+    Inline::remove(&mut config);
+    ImageContent { config, layers: made.layers_here(), platform }
+}
+
+/// Whether a build failed only because a cache elsewhere does not have what it promised.
+fn lost_layer(error: &BuildError) -> bool {
+    matches!(error, BuildError::Step(step) if matches!(step.problem, StepProblem::LostLayer { .. }))
+}
+
+/// A layer of the result that cannot be had.
+fn of_result(problem: StepProblem) -> BuildError {
+    let name = "the layers of the result".to_owned();
+    BuildError::Step(Box::new(StepError { name, span: None, problem, log: None }))
 }
 
 pub(crate) fn plan_options(request: &Request, platform: &Platform, multi_platform: bool) -> PlanOptions {

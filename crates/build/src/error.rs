@@ -39,6 +39,14 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kiln_store::Error),
+    /// A cache that was to be written cannot be.
+    #[error("cannot export the cache to {place}: {reason}")]
+    CacheExport {
+        /// Where, without credentials.
+        place: String,
+        /// Why not.
+        reason: String,
+    },
     /// Nobody waits for it any more.
     #[error("the build was cancelled")]
     Cancelled,
@@ -129,6 +137,14 @@ pub enum StepProblem {
         path: String,
         /// What may have been meant.
         guess: Option<Box<Guess>>,
+    },
+    /// A layer that a cache elsewhere promised is gone or damaged there.
+    #[error("layer {diff_id} of a cache cannot be had: {reason}")]
+    LostLayer {
+        /// The layer.
+        diff_id: kiln_oci::Digest,
+        /// What the last place that was asked said.
+        reason: String,
     },
     /// Not supported yet.
     #[error("{0} is not supported yet")]

@@ -112,13 +112,17 @@ impl World for Executor {
         cancel: CancellationToken,
     ) -> Result<Identity<Key>, StepProblem> {
         let id = vertex(at);
-        if self.steps.is_remote(id) {
-            return self.blocking(cancel, move |steps, cancellation| steps.identify_source(id, cancellation)).await;
+        let identity = if self.steps.is_remote(id) {
+            self.blocking(cancel, move |steps, cancellation| steps.identify_source(id, cancellation)).await?
+        } else if self.steps.reads_context(id) {
+            self.blocking(cancel, move |steps, _| steps.identify(id, inputs)).await?
+        } else {
+            self.steps.identify(id, inputs)?
+        };
+        if let Some(recipe) = identity.recipe() {
+            self.steps.known_as(id, *recipe);
         }
-        if !self.steps.reads_context(id) {
-            return self.steps.identify(id, inputs);
-        }
-        self.blocking(cancel, move |steps, _| steps.identify(id, inputs)).await
+        Ok(identity)
     }
 
     async fn probe(&self, at: NodeId, recipe: Key, cancel: CancellationToken) -> Result<Option<Made>, StepProblem> {
@@ -129,9 +133,18 @@ impl World for Executor {
         &self,
         at: NodeId,
         identity: Identity<Key>,
-        inputs: Vec<Made>,
+        mut inputs: Vec<Made>,
         cancel: CancellationToken,
     ) -> Result<Option<Found<Key, Made>>, StepProblem> {
+        let id = vertex(at);
+        if !self.blocking(cancel.clone(), move |steps, _| steps.may_match_content(id)).await? {
+            return Ok(None);
+        }
+        for input in self.steps.read_for_content(id) {
+            if let Some(input) = inputs.get_mut(input) {
+                *input = self.steps.here(input, &self.steps.task(id)).await?;
+            }
+        }
         self.blocking(cancel, move |steps, _| steps.match_content(vertex(at), &identity, &inputs)).await
     }
 
@@ -153,10 +166,13 @@ impl World for Executor {
 
     async fn execute(
         &self,
-        execution: Execution<Key, Made, LockGuard>,
+        mut execution: Execution<Key, Made, LockGuard>,
         cancel: CancellationToken,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let id = vertex(execution.node);
+        if !matches!(self.steps.vertex(id).op, Op::Merge | Op::Diff) {
+            execution.inputs = self.fetched(id, &execution.inputs, &cancel).await?;
+        }
         if let Op::Source(SourceOp::Image(image)) = &self.steps.vertex(id).op {
             return self.pulled(id, image, &execution.identity).await;
         }
@@ -172,6 +188,9 @@ impl World for Executor {
 
     fn settled(&self, at: NodeId, settled: &Settled<Key, Made, Failure<StepProblem>>) {
         let id = vertex(at);
+        if let Settled::Done(done) = settled {
+            self.steps.known_as(id, done.recipe);
+        }
         if !is_shown(&self.steps, id) {
             return;
         }
@@ -185,6 +204,25 @@ impl World for Executor {
 }
 
 impl Executor {
+    /// The inputs of a step that is about to run, with all their layers here.
+    async fn fetched(
+        &self,
+        id: VertexId,
+        inputs: &[Made],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Made>, StepProblem> {
+        let task = self.steps.task(id);
+        let fetching = async {
+            let inputs = self.steps.all_here(inputs, &task).await?;
+            self.steps.fetch_seeds(id, &task).await;
+            Ok(inputs)
+        };
+        tokio::select! {
+            fetched = fetching => fetched,
+            () = cancel.cancelled() => Err(StepProblem::Cancelled),
+        }
+    }
+
     /// Downloads the layers of a base image that the store does not hold yet.
     async fn pulled(
         &self,

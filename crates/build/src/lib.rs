@@ -6,6 +6,7 @@
 
 mod bases;
 mod build;
+mod cache;
 mod check;
 mod client;
 mod context;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use kiln_cache::{CacheFrom, CacheTo};
 use kiln_dockerfile::{NoCache, PlanOptions};
 use kiln_graph::{ExtraHost, NetworkMode, Ulimit};
 use kiln_images::compression::Format;
@@ -50,6 +51,10 @@ pub struct Request {
     pub outputs: Vec<Output>,
     /// `--all-stages`: those that the target does not need are built too, and only cached.
     pub all_stages: bool,
+    /// `--cache-from`: caches elsewhere that have what the store has not, in order.
+    pub cache_from: Vec<CacheFrom>,
+    /// `--cache-to`: where what the build used goes.
+    pub cache_to: Vec<CacheTo>,
     /// How many steps run at once; the solver's default without.
     pub jobs: Option<NonZeroUsize>,
 }

@@ -141,28 +141,25 @@ impl Catalogue {
         if text.len() as u64 > LARGEST {
             return Err(CatalogueError::TooLarge);
         }
-        Catalogue::parse_plain(&text)
-    }
-
-    /// Reads a document that is not compressed.
-    ///
-    /// # Errors
-    /// As [`Catalogue::parse`].
-    pub fn parse_plain(text: &[u8]) -> Result<Self, CatalogueError> {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
         }
-        let version: Version = serde_json::from_slice(text)?;
+        let version: Version = serde_json::from_slice(&text)?;
         if version.schema > SCHEMA {
             return Err(CatalogueError::Newer(version.schema));
         }
-        let catalogue: Catalogue = serde_json::from_slice(text)?;
-        let layers = catalogue.layers.len();
-        let mut places = catalogue.records.iter().flat_map(|record| &record.layers);
+        let catalogue: Catalogue = serde_json::from_slice(&text)?;
+        catalogue.checked()
+    }
+
+    /// The same if its records refer to layers that it has.
+    pub(crate) fn checked(self) -> Result<Self, CatalogueError> {
+        let layers = self.layers.len();
+        let mut places = self.records.iter().flat_map(|record| &record.layers);
         match places.find(|place| **place >= layers) {
             Some(&place) => Err(CatalogueError::NoSuchLayer { place, layers }),
-            None => Ok(catalogue),
+            None => Ok(self),
         }
     }
 

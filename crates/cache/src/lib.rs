@@ -9,13 +9,17 @@ pub mod depot;
 mod fetch;
 mod format;
 mod hex;
+mod inline;
 pub mod mounts;
 mod send;
 mod shelf;
+mod spec;
 mod take_in;
 
 pub use catalogue::{CATALOGUE, Catalogue, CatalogueError, PortableLayer, PortableMount, PortableRecord};
 pub use fetch::{FetchError, blob};
+pub use inline::{BUILDKIT_MEMBER, Inline, InlineRecord};
 pub use send::{Cargo, Delivery, Manner, Outgoing, OutgoingLayer, SendError, send};
 pub use shelf::{RemoteLayer, RemoteMount, RemoteRecord, Shelf, Source};
+pub use spec::{Bucket, CacheFrom, CacheTo, Mode, Place, SpecError};
 pub use take_in::Found;

@@ -51,6 +51,9 @@ impl Steps {
         seed: Option<&Made>,
         cancelled: Cancelled<'_>,
     ) -> Result<Metadata, StepProblem> {
+        if let Some(root) = self.fill_from_seed(directory, &cache.id)? {
+            return Ok(root);
+        }
         let asked = Metadata { uid: cache.uid, gid: cache.gid, ..Metadata::root_owned(cache.mode, Timestamp::now()) };
         let (Some(seed), Some(from)) = (seed, cache.seed) else { return Ok(asked) };
         let copied = self.copy_of(seed.tree()?, (from, &cache.source), &|_| None, cancelled)?;

@@ -10,7 +10,7 @@ use kiln_solver::{Found, Identity};
 use kiln_store::{ContentId, FileDigest, Index, Key, Layer, LayerId, Record, Union};
 
 use super::record::Effects;
-use super::{Made, Rootfs, Steps};
+use super::{Distant, Made, Rootfs, Slot, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, Selection, Wanted};
 use crate::key::{KeyBuilder, Purpose, op_key};
@@ -31,7 +31,7 @@ impl Steps {
         let op = op_key(self.definition.op_digest(id));
         let records = self.store.records();
         let candidates = records.candidates(&op)?;
-        if candidates.is_empty() {
+        if candidates.is_empty() && !self.elsewhere.shelf.has_op(&op) {
             return Ok(None);
         }
         let contexts = self.context_digests(id, inputs)?;
@@ -50,27 +50,49 @@ impl Steps {
             records.add_key(candidate.id, &recipe)?;
             return Ok(Some(Found { recipe, output }));
         }
-        Ok(None)
+        let elsewhere = self.elsewhere.shelf.with_op(&op).find(|record| record.record.content == Some(wanted));
+        let Some(record) = elsewhere.cloned() else { return Ok(None) };
+        let output = self.distant(&record)?;
+        self.elsewhere.alias(recipe, record);
+        Ok(Some(Found { recipe, output }))
+    }
+
+    /// Whether a record could match by content, so that a step's inputs are worth fetching.
+    pub(crate) fn may_match_content(&self, id: VertexId) -> Result<bool, StepProblem> {
+        let op = op_key(self.definition.op_digest(id));
+        Ok(self.elsewhere.shelf.has_op(&op) || self.store.records().has_op(&op)?)
+    }
+
+    /// The content key of a run of a step; `None` if what it worked on is gone.
+    pub(crate) fn content_key_of_run(&self, id: VertexId, record: &Record) -> Result<Option<Key>, StepProblem> {
+        let inputs = self.vertex(id).inputs.iter().map(|edge| {
+            let context = self.input_context(edge.vertex)?;
+            Ok(context.map_or_else(|| Made::Rootfs(Arc::default()), Made::Context))
+        });
+        self.content_key_of(id, record, &inputs.collect::<Result<Vec<_>, StepProblem>>()?)
     }
 
     /// The content key of an earlier run; `None` if what it worked on is gone.
     fn content_key_of(&self, id: VertexId, record: &Record, inputs: &[Made]) -> Result<Option<Key>, StepProblem> {
         let Some(effects) = Effects::parse(&record.effects) else { return Ok(None) };
-        if effects.inputs.len() != inputs.len() {
-            return Ok(None);
+        if effects.content_key.is_some() || effects.inputs.len() != inputs.len() {
+            return Ok(effects.content_key);
         }
         let mut earlier = Vec::new();
         for (layers, now) in effects.inputs.iter().zip(inputs) {
             match (now, self.held(layers)?) {
                 (Made::Context(open), _) => earlier.push(Made::Context(Arc::clone(open))),
-                (Made::Rootfs(_), Some(layers)) => earlier.push(Made::Rootfs(Arc::new(Rootfs::of_image(layers)))),
-                (Made::Rootfs(_), None) => return Ok(None),
+                (Made::Rootfs(_) | Made::Elsewhere(_), Some(layers)) => {
+                    earlier.push(Made::Rootfs(Arc::new(Rootfs::of_image(layers))))
+                }
+                (Made::Rootfs(_) | Made::Elsewhere(_), None) => return Ok(None),
             }
         }
         self.content_key_with(id, &earlier, &effects.contexts).map(Some)
     }
 
-    fn held(&self, ids: &[LayerId]) -> Result<Option<Vec<Layer>>, StepProblem> {
+    /// The layers of these numbers, if all of them are there.
+    pub(crate) fn held(&self, ids: &[LayerId]) -> Result<Option<Vec<Layer>>, StepProblem> {
         let mut layers = Vec::new();
         for id in ids {
             match self.store.layers().get(*id)? {
@@ -100,6 +122,7 @@ impl Steps {
         for (place, input) in self.used_inputs(id).into_iter().enumerate() {
             builder = match &inputs[input] {
                 Made::Context(_) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
+                Made::Elsewhere(distant) => builder.layers(&self.content_ids_elsewhere(distant)?),
                 Made::Rootfs(rootfs) => match self.selected_part(id, place) {
                     Some(wanted) => builder.selection(&self.rootfs_selection(rootfs.layers(), wanted)?),
                     None => builder.layers(&self.content_ids(rootfs.layers())?),
@@ -131,6 +154,20 @@ impl Steps {
             }
             Op::Source(_) | Op::Merge | Op::Diff => None,
         }
+    }
+
+    /// Which inputs must be here for the content key: those of which only a part counts.
+    pub(crate) fn read_for_content(&self, id: VertexId) -> Vec<usize> {
+        let used = self.used_inputs(id).into_iter().enumerate();
+        used.filter(|(place, _)| self.selected_part(id, *place).is_some()).map(|(_, input)| input).collect()
+    }
+
+    fn content_ids_elsewhere(&self, distant: &Distant) -> Result<Vec<ContentId>, StepProblem> {
+        let id = |slot: &Slot| match slot {
+            Slot::Here(layer) => self.store.layers().content_id(layer).map_err(StepProblem::from),
+            Slot::Elsewhere(layer) => Ok(layer.content_id),
+        };
+        distant.slots.iter().map(id).collect()
     }
 
     fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {

@@ -218,6 +218,7 @@ impl Steps {
             Made::Rootfs(rootfs) => {
                 return Ok(Source::Layers { layers: rootfs.layers().to_vec(), path: PathBuf::from(&bind.source) });
             }
+            Made::Elsewhere(distant) => return Err(distant.not_here()),
             Made::Context(open) => open,
         };
         let known = |node: &Node| known_digest(open, node);

@@ -116,7 +116,7 @@ impl Steps {
     fn known_in_contexts(&self, inputs: &[Made], node: &Node) -> Option<FileDigest> {
         inputs.iter().find_map(|made| match made {
             Made::Context(open) => known_digest(open, node),
-            Made::Rootfs(_) => None,
+            Made::Rootfs(_) | Made::Elsewhere(_) => None,
         })
     }
 

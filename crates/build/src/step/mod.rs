@@ -6,6 +6,7 @@
 mod cache_mount;
 mod content;
 mod device;
+mod distant;
 mod exec;
 mod file;
 mod identify;
@@ -26,6 +27,7 @@ use kiln_sandbox::{Cancellation, Sandbox, Tier};
 use kiln_solver::{Identity, Product};
 use kiln_store::{Key, Layer, LockGuard, Store, Union};
 
+use crate::cache::Elsewhere;
 use crate::client::Client;
 use crate::context::{Context, ContextDigests, Snapshot};
 use crate::error::StepProblem;
@@ -35,7 +37,9 @@ use crate::request::Allowed;
 use crate::sources::Sources;
 use crate::tree::Tree;
 
+pub(crate) use distant::{Distant, Slot};
 pub(crate) use exec::StepOutput;
+pub(crate) use record::Effects;
 pub(crate) use rootfs::Rootfs;
 
 /// What a vertex made. Cheap to clone.
@@ -43,6 +47,8 @@ pub(crate) use rootfs::Rootfs;
 pub(crate) enum Made {
     /// A root file system.
     Rootfs(Arc<Rootfs>),
+    /// A root file system of which some layers are not here. No step is executed on one: see `Steps::here`.
+    Elsewhere(Arc<Distant>),
     /// A context; it is looked at by the steps that copy from it.
     Context(Arc<OpenContext>),
 }
@@ -84,6 +90,10 @@ pub(crate) struct Steps {
     pub(crate) lineage: String,
     pub(crate) progress: Sink,
     pub(crate) contexts: Mutex<HashMap<String, Arc<OpenContext>>>,
+    /// What caches elsewhere have.
+    pub(crate) elsewhere: Arc<Elsewhere>,
+    /// The recipe keys under which steps are known.
+    pub(crate) recipes: Mutex<HashMap<VertexId, Key>>,
     pub(crate) input_recipes: Mutex<HashMap<VertexId, Vec<Key>>>,
     pub(crate) context_selections: Mutex<HashMap<VertexId, Selections>>,
     pub(crate) tasks: Mutex<HashMap<VertexId, Task>>,
@@ -219,11 +229,11 @@ impl Steps {
         &self,
         id: VertexId,
         identity: &Identity<Key>,
-        rootfs: Rootfs,
+        output: Made,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let recipe = identity.recipe().copied();
         let missing = || StepProblem::Other(format!("{} has no key", self.vertex(id).meta.name));
-        Ok(Product { recipe: recipe.ok_or_else(missing)?, output: Made::Rootfs(Arc::new(rootfs)), anew: false })
+        Ok(Product { recipe: recipe.ok_or_else(missing)?, output, anew: false })
     }
 
     /// Runs a step, and records what it made. The caller holds the step's lock.
@@ -236,17 +246,18 @@ impl Steps {
         cancellation: &Cancellation,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let cancelled = || cancellation.is_cancelled();
-        match &self.vertex(id).op {
+        let op = &self.vertex(id).op;
+        if let (false, Some(distant)) = (matches!(op, Op::Merge | Op::Diff), inputs.iter().find_map(Made::distant)) {
+            return Err(distant.not_here());
+        }
+        match op {
             Op::File(op) => self.execute_file(id, op, inputs, &cancelled),
             Op::Exec(op) => self.execute_process(id, op, inputs, lock, cancellation),
-            Op::Merge => {
-                let stacked = Rootfs::stacked(inputs.iter().filter_map(Made::rootfs));
-                self.rearranged(id, identity, stacked)
-            }
+            Op::Merge => self.rearranged(id, identity, Distant::stacked(inputs).made()),
             Op::Diff => {
-                let below = inputs.first().map_or(0, |made| made.layers().len());
-                let above = inputs.get(1).and_then(Made::rootfs).map(|upper| upper.above(below));
-                self.rearranged(id, identity, above.unwrap_or_default())
+                let below = inputs.first().map_or(0, |made| Distant::of(made).slots.len());
+                let above = inputs.get(1).map(|upper| Distant::of(upper).above(below));
+                self.rearranged(id, identity, above.unwrap_or_default().made())
             }
             Op::Source(SourceOp::Http(_) | SourceOp::Git(_)) => self.execute_source(id, identity, &cancelled),
             Op::Source(_) => {
@@ -273,11 +284,11 @@ impl Steps {
 }
 
 impl Made {
-    /// The layers of a root file system, bottom first; none for a context.
+    /// The layers of a root file system that is here, bottom first; none for a context.
     pub(crate) fn layers(&self) -> &[Layer] {
         match self {
             Made::Rootfs(rootfs) => rootfs.layers(),
-            Made::Context(_) => &[],
+            Made::Context(_) | Made::Elsewhere(_) => &[],
         }
     }
 
@@ -285,14 +296,28 @@ impl Made {
     pub(crate) fn rootfs(&self) -> Option<&Rootfs> {
         match self {
             Made::Rootfs(rootfs) => Some(rootfs),
-            Made::Context(_) => None,
+            Made::Context(_) | Made::Elsewhere(_) => None,
+        }
+    }
+
+    /// Whether nothing of it has to be fetched.
+    pub(crate) fn is_here(&self) -> bool {
+        self.distant().is_none()
+    }
+
+    /// The root file system, if some of it is not here.
+    fn distant(&self) -> Option<&Distant> {
+        match self {
+            Made::Elsewhere(distant) => Some(distant),
+            Made::Context(_) | Made::Rootfs(_) => None,
         }
     }
 
     /// The files of it.
-    pub(crate) fn tree(&self) -> Result<Tree, kiln_store::Error> {
+    pub(crate) fn tree(&self) -> Result<Tree, StepProblem> {
         match self {
             Made::Rootfs(rootfs) => Ok(Tree::Rootfs(Union::new(rootfs.layers().to_vec())?)),
+            Made::Elsewhere(distant) => Err(distant.not_here()),
             Made::Context(open) => Ok(open.tree()),
         }
     }
@@ -309,6 +334,7 @@ impl PartialEq for Made {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Made::Rootfs(a), Made::Rootfs(b)) => a.layers().iter().map(Layer::id).eq(b.layers().iter().map(Layer::id)),
+            (Made::Elsewhere(a), Made::Elsewhere(b)) => a.slots == b.slots,
             (Made::Context(a), Made::Context(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -319,6 +345,7 @@ impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Made::Rootfs(rootfs) => f.debug_list().entries(rootfs.layers().iter().map(Layer::id)).finish(),
+            Made::Elsewhere(distant) => f.debug_list().entries(&distant.slots).finish(),
             Made::Context(open) => write!(f, "context {}", open.context.identity()),
         }
     }

@@ -18,20 +18,23 @@ const EARLIER_RUNS: usize = 32;
 
 /// What a record keeps beside its layers: what the step worked on, so that a content key can be had later.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Effects {
+pub(crate) struct Effects {
     /// For each input the layers of its root file system, bottom first; empty for a context.
-    pub(super) inputs: Vec<Vec<LayerId>>,
+    pub(crate) inputs: Vec<Vec<LayerId>>,
     /// What was selected from contexts, in order.
-    pub(super) contexts: Vec<[u8; 32]>,
+    pub(crate) contexts: Vec<[u8; 32]>,
     /// Which context it was, to prefer builds of the same place in explanations.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// When each layer of the result was made, in seconds and nanoseconds since 1970.
     #[serde(default)]
-    pub(super) made_at: Vec<Option<(i64, u32)>>,
+    pub(crate) made_at: Vec<Option<(i64, u32)>>,
+    /// The content key of a step that was executed elsewhere: what it worked on is not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_key: Option<Key>,
 }
 
 impl Effects {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 }
@@ -42,8 +45,12 @@ impl Steps {
         if let Some(made) = self.immediate(id)? {
             return Ok(Some(made));
         }
-        let found = self.store.records().find(recipe)?;
-        found.map_or(Ok(None), |record| self.made_by(&record))
+        if let Some(record) = self.store.records().find(recipe)?
+            && let Some(made) = self.made_by(&record)?
+        {
+            return Ok(Some(made));
+        }
+        self.probe_elsewhere(recipe)
     }
 
     /// The root file system that a record stands for; `None` if a layer is gone.
@@ -76,6 +83,7 @@ impl Steps {
             contexts,
             place: self.place(inputs),
             made_at: made.made_at().iter().map(|at| at.map(|at| (at.seconds, at.nanoseconds))).collect(),
+            content_key: None,
         };
         self.explain(id, &named, &effects.place)?;
         let effects = serde_json::to_string(&effects)?;
@@ -126,7 +134,7 @@ impl Steps {
     pub(super) fn place(&self, inputs: &[Made]) -> String {
         let first = inputs.iter().find_map(|made| match made {
             Made::Context(open) => Some(open.context.identity().to_owned()),
-            Made::Rootfs(_) => None,
+            Made::Rootfs(_) | Made::Elsewhere(_) => None,
         });
         first.unwrap_or_default()
     }

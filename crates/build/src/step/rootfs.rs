@@ -30,22 +30,6 @@ impl Rootfs {
         rootfs
     }
 
-    /// One on top of another.
-    pub(crate) fn stacked<'a>(parts: impl IntoIterator<Item = &'a Rootfs>) -> Self {
-        let mut stacked = Rootfs::default();
-        for part in parts {
-            stacked.layers.extend(part.layers.iter().cloned());
-            stacked.made_at.extend(&part.made_at);
-        }
-        stacked
-    }
-
-    /// What lies above the lowest `count` layers.
-    pub(crate) fn above(&self, count: usize) -> Self {
-        let count = count.min(self.layers.len());
-        Rootfs { layers: self.layers[count..].to_vec(), made_at: self.made_at[count..].to_vec() }
-    }
-
     /// The layers, bottom first.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers

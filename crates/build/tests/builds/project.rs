@@ -121,6 +121,8 @@ impl Project {
             kept: Some(Kept::default()),
             outputs: Vec::new(),
             all_stages: false,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
             jobs: None,
         }
     }

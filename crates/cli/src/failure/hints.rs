@@ -42,6 +42,7 @@ pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
                     .into(),
             ]
         }
+        StepProblem::LostLayer { .. } => vec!["build without that --cache-from".into()],
         StepProblem::Other(_) | StepProblem::Unsupported(_) | StepProblem::Cancelled => Vec::new(),
     }
 }

@@ -34,19 +34,6 @@ fn refused(flag: &str) -> String {
     format!("{flag} is not supported yet: kiln makes no attestations; --provenance=false --sbom=false ask for none")
 }
 
-/// `--cache-from` and `--cache-to`.
-pub(super) fn caches(from: &[String], to: &[String]) -> Result<(), String> {
-    let given = |texts: &[String]| texts.iter().any(|text| !text.is_empty());
-    let flag = match (given(from), given(to)) {
-        (true, _) => "--cache-from",
-        (_, true) => "--cache-to",
-        _ => return Ok(()),
-    };
-    Err(format!(
-        "{flag} is not supported yet: the cache is that of the store (KILN_ROOT), and no other is read or written"
-    ))
-}
-
 /// `--builder` or BUILDX_BUILDER.
 pub(super) fn builder(name: Option<&str>) -> Result<(), String> {
     match name {
@@ -84,10 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_and_builders() {
-        assert!(caches(&[], &[]).is_ok());
-        assert!(caches(&owned(&["user/app:cache"]), &[]).unwrap_err().starts_with("--cache-from is not"));
-        assert!(caches(&[], &owned(&["type=inline"])).unwrap_err().starts_with("--cache-to is not"));
+    fn builders() {
         assert!(builder(None).is_ok() && builder(Some("default")).is_ok());
         assert!(builder(Some("other")).unwrap_err().contains("no builder \"other\" found"));
     }

@@ -1,6 +1,7 @@
 //! What the flags of `kiln build` mean as a request: options as written become types, once, here.
 
 mod annotations;
+mod caches;
 mod call;
 mod entitlements;
 mod environment;
@@ -64,9 +65,9 @@ fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Requ
     let platforms = platforms(&arguments.platforms, environment.platform.as_deref())?;
     let outputs = outputs(arguments, environment, &names, platforms.len())?;
     let build_args = pairs::build_args(&arguments.build_args, &|name| std::env::var(name).ok()).map_err(malformed)?;
-    if build_args.get("BUILDKIT_INLINE_CACHE").and_then(|value| arguments::truth(value)) == Some(true) {
-        eprintln!("WARNING: BUILDKIT_INLINE_CACHE: kiln writes no cache into images yet");
-    }
+    let inline = build_args.get("BUILDKIT_INLINE_CACHE").and_then(|value| arguments::truth(value)) == Some(true);
+    let cache_to = caches::to(&arguments.cache_to, inline).map_err(malformed)?;
+    caches::check_inline(&cache_to, outputs.makes_image() || inline).map_err(malformed)?;
     let network = entitlements::network(&arguments.network)?;
     Ok(Request {
         dockerfile: DockerfileText::default(),
@@ -87,6 +88,8 @@ fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Requ
         kept: outputs.kept,
         outputs: outputs.written,
         all_stages: arguments.all_stages,
+        cache_from: caches::from(&arguments.cache_from).map_err(malformed)?,
+        cache_to,
         jobs: arguments.jobs,
     })
 }
@@ -105,7 +108,6 @@ fn refuse(arguments: &BuildArguments, environment: &Environment) -> Result<(), F
     arguments.legacy.refuse()?;
     let builder = arguments.builder.as_deref().or(environment.builder.as_deref());
     later::builder(builder)
-        .and_then(|()| later::caches(&arguments.cache_from, &arguments.cache_to))
         .and_then(|()| {
             later::attestations(&arguments.attest, arguments.provenance.as_deref(), arguments.sbom.as_deref())
         })
@@ -245,6 +247,7 @@ mod tests {
         fn nonsense_is_refused_and_nothing_worse(text in nonsense()) {
             let list = std::slice::from_ref(&text);
             let _ = annotations::flag(&text);
+            let _ = (caches::from(list), caches::to(list, true));
             let _ = call::call(false, Some(&text), None);
             let _ = entitlements::allowed(list, NetworkMode::None);
             let _ = hosts::extra_host(&text);

@@ -100,6 +100,12 @@ impl Outputs {
         Ok(())
     }
 
+    /// Whether an image is made: in the store, in a registry, in an archive.
+    pub(super) fn makes_image(&self) -> bool {
+        let is_image = |output: &Output| !matches!(output.kind, OutputKind::Local | OutputKind::Tar);
+        self.kept.is_some() || self.written.iter().any(is_image)
+    }
+
     /// Whether something that has no id is written: a file system.
     pub(super) fn has_file_system(&self) -> bool {
         self.written.iter().any(|output| matches!(output.kind, OutputKind::Local | OutputKind::Tar))

@@ -38,10 +38,10 @@ pub(crate) struct BuildArguments {
     /// The builder: there is one, default
     #[arg(long, value_name = "NAME")]
     pub(super) builder: Option<String>,
-    /// Caches elsewhere to read (not supported yet)
+    /// A cache elsewhere to read: an image, or type=registry|local|s3,… (ref=NAME, src=DIR, mounts=true)
     #[arg(long = "cache-from", value_name = "CACHE")]
     pub(super) cache_from: Vec<String>,
-    /// Caches elsewhere to write (not supported yet)
+    /// A cache elsewhere to write: type=registry|local|s3|inline,… (ref=NAME, dest=DIR, mode=min|max, mounts=true)
     #[arg(long = "cache-to", value_name = "CACHE")]
     pub(super) cache_to: Vec<String>,
     /// What to do: build, check, outline or targets; ,format=json

@@ -1,0 +1,1 @@
+//! `kiln cache export` and `kiln cache import`: what a store's cache holds, without a build.
