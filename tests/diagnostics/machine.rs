@@ -87,7 +87,7 @@ fn no_memory_left() {
          2 | >>> RUN dd if=/dev/zero of=/dev/null bs=100000000 count=1
         --------------------
         ERROR: failed to build: [2/2] RUN dd if=/dev/zero of=/dev/null bs=100000000 count=1: process "/bin/sh -c dd if=/dev/zero of=/dev/null bs=100000000 count=1" did not complete successfully: exit code: 137
-        hint: the kernel killed it because memory ran out
+        hint: the kernel killed it because memory ran out: --jobs 1 runs one step at a time
         note: the whole output of this step is in THE-LOG
     "#]].assert_eq(&project.plain(&answer));
 }

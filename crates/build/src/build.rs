@@ -17,7 +17,7 @@ use crate::bases::{BaseResolver, blocking};
 use crate::cache::{self, Elsewhere, ResultLayers};
 use crate::client::Client;
 use crate::error::{BuildError, StepError, StepProblem};
-use crate::executor;
+use crate::executor::{self, How};
 use crate::explain::Explanation;
 use crate::history::dated;
 use crate::output::{self, Built, Written};
@@ -223,7 +223,8 @@ impl Builder {
         wanted: &[VertexId],
         watched: &Watched,
     ) -> Result<Vec<Made>, BuildError> {
-        let made = executor::solve(Arc::clone(steps), wanted, request.jobs, watched.cancellation.clone()).await?;
+        let how = How { jobs: request.jobs, keep_going: request.keep_going };
+        let made = executor::solve(Arc::clone(steps), wanted, how, watched.cancellation.clone()).await?;
         let saved = Arc::clone(steps);
         blocking(move || saved.save_digests()).await??;
         let is_read = request.kept.is_some() || !request.outputs.is_empty();
@@ -255,6 +256,7 @@ impl Builder {
             sources: Sources::new(self.store.clone(), self.registry.clone(), Arc::clone(client)),
             definition,
             allow: request.allow.clone(),
+            bounds: request.step_bounds,
             build_id: build_id(),
             lineage: request.dockerfile.name.clone(),
             progress: progress.clone(),

@@ -1,6 +1,7 @@
 //! Why a build failed, with the place in the Dockerfile where it has one.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kiln_graph::SourceSpan;
 use kiln_sandbox::users::UserError;
@@ -33,6 +34,9 @@ pub enum BuildError {
     /// A step failed.
     #[error(transparent)]
     Step(#[from] Box<StepError>),
+    /// Several steps failed, in this order, as nothing that could go on was to be given up.
+    #[error("{} steps failed", .0.len())]
+    Steps(Vec<StepError>),
     /// The result cannot be written.
     #[error("exporting the result failed: {0}")]
     Export(String),
@@ -92,6 +96,16 @@ pub enum StepProblem {
         /// What the runtime said of a process that did not start.
         note: Option<String>,
         /// Its last words, and why it may have failed.
+        diagnosis: Box<Diagnosis>,
+    },
+    /// The process of a RUN was killed as it did not end in its time.
+    #[error("process {command:?} was killed: it did not end within {limit:?}, the limit of a step's time")]
+    TimedOut {
+        /// The command line.
+        command: String,
+        /// How long it might have run.
+        limit: Duration,
+        /// Its last words.
         diagnosis: Box<Diagnosis>,
     },
     /// Anything else, in words.

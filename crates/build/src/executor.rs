@@ -1,5 +1,8 @@
 //! The world of the solver: steps of one build, run on threads that may block.
 
+mod waiting;
+
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError};
 
@@ -7,44 +10,72 @@ use kiln_graph::{ImageSource, Op, SourceOp, VertexId};
 use kiln_progress::Outcome;
 use kiln_sandbox::Cancellation;
 use kiln_solver::{
-    Cache, DEFAULT_SLOTS, Done, Execution, Failure, Found, Graph, How, Identity, NodeId, Policy, Product, Settled,
+    Cache, DEFAULT_SLOTS, Done, Execution, Failure, Found, Graph, Identity, Lane, NodeId, Policy, Product, Settled,
     SolveError, Solver, Vertex, World,
 };
-use kiln_store::{Key, LockGuard, LockKey, Sharing};
+use kiln_store::{Key, LockGuard};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{BuildError, StepError, StepProblem};
 use crate::explain::Explanation;
-use crate::step::{Made, Phase, Rootfs, Steps};
+use crate::memory::MemoryRoom;
+use crate::step::{Held, Made, Phase, Rootfs, Steps};
+use waiting::Claim;
+
+/// How the steps are run.
+pub(crate) struct How {
+    /// How many at once; without, so many as there is memory for.
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// A step that fails ends only what needs it.
+    pub(crate) keep_going: bool,
+}
 
 /// Runs what `targets` need and gives what they made, in their order.
 pub(crate) async fn solve(
     steps: Arc<Steps>,
     targets: &[VertexId],
-    jobs: Option<NonZeroUsize>,
+    how: How,
     cancellation: CancellationToken,
 ) -> Result<Vec<Made>, BuildError> {
     if targets.is_empty() {
         return Ok(Vec::new());
     }
+    let graph = graph(&steps, targets)?;
+    announce(&steps, targets);
+    let world = Arc::new(Executor { steps: Arc::clone(&steps), returned: Arc::default() });
+    let solver = match how.jobs {
+        Some(jobs) => Solver::start(jobs),
+        None => {
+            let room = MemoryRoom::new(steps.progress.clone(), steps.bounds.memory);
+            Solver::start_within(DEFAULT_SLOTS, Box::new(room))
+        }
+    };
+    let policy = if how.keep_going { Policy::KeepGoing } else { Policy::FailFast };
+    let wanted: Vec<NodeId> = targets.iter().copied().map(node).collect();
+    match solver.solve(world, graph, &wanted, policy, cancellation).await {
+        Ok(made) if made.len() == targets.len() => Ok(made.into_iter().map(|done| done.output).collect()),
+        Ok(_) => Err(BuildError::Internal("the solver gave no result".into())),
+        Err(SolveError::Cancelled) => Err(BuildError::Cancelled),
+        Err(SolveError::Failed(failures)) => Err(failed(&steps, &failures)),
+        Err(other) => Err(BuildError::Internal(other.to_string())),
+    }
+}
+
+/// What the solver has to know of the steps; those of a stage share their turns.
+fn graph(steps: &Steps, targets: &[VertexId]) -> Result<Graph, BuildError> {
     let mut graph = Graph::new();
+    let mut stages = BTreeMap::new();
     for id in steps.definition.reachable(targets) {
         let vertex = steps.vertex(id);
         let inputs = vertex.inputs.iter().map(|edge| node(edge.vertex)).collect();
         let cache = if vertex.meta.ignore_cache { Cache::Ignore } else { Cache::Use };
-        graph.insert(node(id), Vertex { inputs, cache }).map_err(|error| BuildError::Internal(error.to_string()))?;
+        let next = Lane(u32::try_from(stages.len()).unwrap_or(u32::MAX));
+        let lane = *stages.entry((&vertex.meta.stage, vertex.platform.to_string())).or_insert(next);
+        let vertex = Vertex { inputs, cache, lane };
+        graph.insert(node(id), vertex).map_err(|error| BuildError::Internal(error.to_string()))?;
     }
-    announce(&steps, targets);
-    let world = Arc::new(Executor { steps: Arc::clone(&steps) });
-    let solver = Solver::start(jobs.unwrap_or(DEFAULT_SLOTS));
-    let wanted: Vec<NodeId> = targets.iter().copied().map(node).collect();
-    match solver.solve(world, graph, &wanted, Policy::FailFast, cancellation).await {
-        Ok(made) if made.len() == targets.len() => Ok(made.into_iter().map(|done| done.output).collect()),
-        Ok(_) => Err(BuildError::Internal("the solver gave no result".into())),
-        Err(SolveError::Cancelled) => Err(BuildError::Cancelled),
-        Err(SolveError::Failed(failures)) => Err(first_failure(&steps, &failures)),
-        Err(other) => Err(BuildError::Internal(other.to_string())),
-    }
+    Ok(graph)
 }
 
 /// Announces all steps in the order of the Dockerfile, so that they are numbered as people expect.
@@ -75,6 +106,8 @@ fn vertex(node: NodeId) -> VertexId {
 
 struct Executor {
     steps: Arc<Steps>,
+    /// Told when a step gives back what it had for itself.
+    returned: Arc<Notify>,
 }
 
 impl Executor {
@@ -104,6 +137,7 @@ impl World for Executor {
     type Output = Made;
     type Error = StepProblem;
     type Lock = LockGuard;
+    type Claim = Claim;
 
     async fn identify(
         &self,
@@ -149,24 +183,22 @@ impl World for Executor {
     }
 
     async fn lock(&self, at: NodeId, key: Key, cancel: CancellationToken) -> Result<LockGuard, StepProblem> {
-        self.blocking(cancel, move |steps, cancellation| {
-            let key = LockKey::new("step", &key.0);
-            let locks = steps.store.locks();
-            if let Some(lock) = locks.try_acquire(key, Sharing::Exclusive)? {
-                return Ok(lock);
-            }
-            steps.task(vertex(at)).wait("another build runs this step");
-            match locks.acquire(key, Sharing::Exclusive, &|| cancellation.is_cancelled()) {
-                Err(kiln_store::Error::Cancelled) => Err(StepProblem::Cancelled),
-                other => other.map_err(StepProblem::from),
-            }
-        })
-        .await
+        self.locked(vertex(at), key, cancel).await
+    }
+
+    async fn claim(&self, at: NodeId, mut inputs: Vec<Made>, cancel: CancellationToken) -> Result<Claim, StepProblem> {
+        let id = vertex(at);
+        let caches = self.steps.wanted_caches(id);
+        if !caches.is_empty() {
+            // A new cache directory is filled from what is here.
+            inputs = self.fetched(id, &inputs, &cancel).await?;
+        }
+        self.claimed(id, caches, inputs, cancel).await
     }
 
     async fn execute(
         &self,
-        mut execution: Execution<Key, Made, LockGuard>,
+        mut execution: Execution<Key, Made, LockGuard, Claim>,
         cancel: CancellationToken,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let id = vertex(execution.node);
@@ -181,7 +213,9 @@ impl World for Executor {
                 steps.mark(id, Phase::Started);
                 steps.task(id).start();
             }
-            steps.execute(id, &execution.identity, &execution.inputs, &execution.lock, cancellation)
+            let Execution { identity, inputs, lock, claim, .. } = &execution;
+            let held = Held { key: identity.lock_key(), lock, caches: claim.caches() };
+            steps.execute(id, identity, inputs, held, cancellation)
         })
         .await
     }
@@ -240,12 +274,12 @@ impl Executor {
 
     fn done(&self, id: VertexId, done: &Done<Key, Made>) {
         match done.how {
-            How::HitByRecipe => self.hit(id),
-            How::HitByContent => {
+            kiln_solver::How::HitByRecipe => self.hit(id),
+            kiln_solver::How::HitByContent => {
                 self.steps.explained(id, Explanation::SameContent);
                 self.finish(id, Outcome::Cached);
             }
-            How::Executed => self.finish(id, Outcome::Done),
+            kiln_solver::How::Executed => self.finish(id, Outcome::Done),
         }
     }
 
@@ -270,15 +304,23 @@ impl Executor {
     }
 }
 
-/// The failure that the user reads: the first that happened.
-fn first_failure(steps: &Steps, failures: &[(NodeId, Failure<StepProblem>)]) -> BuildError {
-    let Some((at, failure)) = failures.first() else { return BuildError::Internal("no step failed".into()) };
+/// The failures that the user reads, in the order in which they happened.
+fn failed(steps: &Steps, failures: &[(NodeId, Failure<StepProblem>)]) -> BuildError {
+    let mut errors: Vec<StepError> = failures.iter().map(|(at, failure)| step_error(steps, *at, failure)).collect();
+    match errors.len() {
+        0 => BuildError::Internal("no step failed".into()),
+        1 => BuildError::Step(Box::new(errors.remove(0))),
+        _ => BuildError::Steps(errors),
+    }
+}
+
+fn step_error(steps: &Steps, at: NodeId, failure: &Failure<StepProblem>) -> StepError {
     let problem = match failure {
         Failure::Failed(problem) => StepProblem::clone(problem),
         Failure::Panicked(text) => StepProblem::Other(format!("internal error: {text}")),
     };
-    let id = vertex(*at);
+    let id = vertex(at);
     let meta = &steps.vertex(id).meta;
     let log = steps.logs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-    BuildError::Step(Box::new(StepError { name: meta.name.clone(), span: meta.span.clone(), problem, log }))
+    StepError { name: meta.name.clone(), span: meta.span.clone(), problem, log }
 }

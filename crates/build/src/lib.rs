@@ -18,6 +18,7 @@ mod explain;
 mod file;
 mod history;
 mod key;
+mod memory;
 mod output;
 mod platforms;
 mod push;
@@ -39,8 +40,8 @@ pub use error::{BuildError, Entitlement, StepError, StepProblem, chain, errno};
 pub use explain::{Change, Explanation};
 pub use file::Guess;
 pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
-pub use kiln_sandbox::Secret;
 pub use kiln_sandbox::users::UserError;
+pub use kiln_sandbox::{Bounds, Secret};
 pub use request::{
     Allowed, AllowedDevices, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request,
 };

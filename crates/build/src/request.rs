@@ -11,6 +11,7 @@ use kiln_images::compression::Format;
 use kiln_images::export::{Annotation, MediaTypes};
 use kiln_images::load::Selector;
 use kiln_oci::{Platform, Reference};
+use kiln_sandbox::Bounds;
 
 /// A build.
 #[derive(Clone, Debug)]
@@ -55,8 +56,12 @@ pub struct Request {
     pub cache_from: Vec<CacheFrom>,
     /// `--cache-to`: where what the build used goes.
     pub cache_to: Vec<CacheTo>,
-    /// How many steps run at once; the solver's default without.
+    /// How many steps run at once; without, so many as there is memory for, up to the solver's default.
     pub jobs: Option<NonZeroUsize>,
+    /// A step that fails ends only what needs it.
+    pub keep_going: bool,
+    /// What each RUN may take. No part of any key: what comes of a step is the same, if it comes.
+    pub step_bounds: Bounds,
 }
 
 impl Request {

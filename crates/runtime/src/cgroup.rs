@@ -177,20 +177,19 @@ fn oom_kills(events: &str) -> u64 {
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
+/// How control groups are arranged: a hierarchy for each controller, or one for all.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     One,
     Two,
 }
 
 impl Version {
-    const ALL: [Version; 2] = [Version::One, Version::Two];
+    pub(crate) const ALL: [Version; 2] = [Version::One, Version::Two];
 
-    /// Directories in which a group with this controller could be made, the best first.
-    fn parents(self, controller: &str, mounts: &str, own: &str) -> Vec<PathBuf> {
-        let Some((mount_root, mount_point)) = self.mounted(controller, mounts) else {
-            return Vec::new();
-        };
+    /// The group that this process is in for a controller, and the top of what can be seen of the hierarchy.
+    pub(crate) fn own(self, controller: &str, mounts: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
+        let (mount_root, mount_point) = self.mounted(controller, mounts)?;
         let own = own.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let names = fields.next()?;
@@ -203,7 +202,14 @@ impl Version {
         });
         let own = Path::new(own.unwrap_or("/"));
         let relative = own.strip_prefix(&mount_root).unwrap_or(Path::new(""));
-        let here = mount_point.join(relative);
+        Some((mount_point.join(relative), mount_point))
+    }
+
+    /// Directories in which a group with this controller could be made, the best first.
+    fn parents(self, controller: &str, mounts: &str, own: &str) -> Vec<PathBuf> {
+        let Some((here, mount_point)) = self.own(controller, mounts, own) else {
+            return Vec::new();
+        };
         match self {
             Version::One => vec![here],
             // A group with processes in it cannot have groups with controllers below.

@@ -81,9 +81,10 @@ fn contain(
     descriptors: Vec<OwnedFd>,
 ) -> Result<Exit, StartError> {
     let mut notes = Vec::new();
-    let group = plan.limits.as_ref().and_then(|limits| {
-        Group::create(limits).map_err(|reason| notes.push(format!("no control group: {reason}"))).ok()
-    });
+    let group = plan
+        .limits
+        .as_ref()
+        .and_then(|limits| Group::create(limits).map_err(|reason| notes.push(limits.missed(&reason))).ok());
     let writable = plan.rootfs.writable().clone();
     let remove = plan.remove_mount_points;
     let (first, held) = start_first(plan, descriptors, group.as_ref())?;

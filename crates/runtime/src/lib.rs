@@ -19,6 +19,7 @@ mod container;
 mod error;
 mod executable;
 mod launch;
+mod memory;
 mod mount_points;
 mod plan;
 mod seccomp;
@@ -30,6 +31,7 @@ mod tier;
 pub use container::{Container, Exit, Note, Signaller, Status, Terminal, WaitError};
 pub use error::{Errno, StartError};
 pub use launch::{BindSource, Launch, Mount, MountKind, MountPoints, Overlay, Rootfs, Seccomp, Stdio};
+pub use memory::Memory;
 pub use start::start;
 pub use tier::{Ids, Rootless, Tier};
 

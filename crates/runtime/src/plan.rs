@@ -167,6 +167,19 @@ pub(crate) struct Limits {
     pub(crate) parent: Option<PathBuf>,
 }
 
+impl Limits {
+    /// What is said where no control group can be made that keeps them.
+    pub(crate) fn missed(&self, reason: &str) -> String {
+        let cpu = self.cpu_quota.is_some() || self.cpu_shares.is_some();
+        let wanted = [("memory", self.memory.is_some()), ("processes", self.processes.is_some()), ("processors", cpu)];
+        let wanted: Vec<&str> = wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name).collect();
+        match wanted[..] {
+            [] => format!("no control group: {reason}"),
+            _ => format!("no control group, so the limit of {} is not kept: {reason}", wanted.join(" and ")),
+        }
+    }
+}
+
 /// A mount point that was made in the rootfs itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MadeMountPoint {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kiln_store::Layer;
 
@@ -41,6 +42,8 @@ pub struct Execution {
     /// The control group in which that of the process is made, from the root of the hierarchy. No group is made if
     /// `None`.
     pub cgroup_parent: Option<String>,
+    /// The most that the process and what it starts may take together.
+    pub bounds: Bounds,
     /// How much the process may do.
     pub security: Security,
     /// Where input comes from and output goes.
@@ -55,6 +58,17 @@ pub struct Execution {
     pub held_locks: Vec<OwnedFd>,
     /// Kills the whole process tree when asked to.
     pub cancellation: Cancellation,
+}
+
+/// What a whole process tree may take. What cannot be bounded here is told by a note of [`Finished`](crate::Finished).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// How long it may run; it is killed then.
+    pub time: Option<Duration>,
+    /// Bytes of memory; none of it is swapped out to make room.
+    pub memory: Option<u64>,
+    /// Processors that it may keep busy, such as 1.5.
+    pub cpus: Option<f64>,
 }
 
 /// What runs. `Debug` shows names of variables, no values: secrets may be among them.
@@ -235,6 +249,7 @@ impl Execution {
             shm_size: None,
             limits: Vec::new(),
             cgroup_parent: None,
+            bounds: Bounds::default(),
             security: Security::Sandbox,
             streams: Streams::Captured,
             init: false,

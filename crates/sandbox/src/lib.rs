@@ -30,7 +30,7 @@ pub use account_files::AccountFiles;
 pub use cancellation::Cancellation;
 pub use error::Error;
 pub use execution::{
-    Execution, Host, Limit, Mount, Network, Output, Process, Resource, Secret, Security, Source, Streams, Upper,
+    Bounds, Execution, Host, Limit, Mount, Network, Output, Process, Resource, Secret, Security, Source, Streams, Upper,
 };
 pub use kiln_progress::Stream;
 pub use kiln_runtime::{Note, Signaller, StartError, Status, Terminal, Tier};

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
@@ -13,16 +14,30 @@ use crate::running::Pipes;
 
 const BUFFER: usize = 64 * 1024;
 
-/// Reads both pipes until their end, or until the process has ended and they are empty: somebody
-/// outside may have been handed a descriptor of them.
-pub(crate) fn forward(pipes: &Pipes, ended: Option<BorrowedFd<'_>>, output: &mut Output<'_>) -> io::Result<()> {
+/// Whether a process ended before its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It has ended, or its pipes have and there is no deadline.
+    InTime,
+    /// The deadline came first.
+    Late,
+}
+
+/// Reads both pipes until their end, or until the process has ended and they are empty: somebody outside may have
+/// been handed a descriptor of them. With a deadline the end of the process is waited for, but no longer than that.
+pub(crate) fn forward(
+    pipes: &Pipes,
+    ended: Option<BorrowedFd<'_>>,
+    deadline: Option<Instant>,
+    output: &mut Output<'_>,
+) -> io::Result<Over> {
     let mut open = vec![(Stream::Stdout, pipes.stdout.as_fd()), (Stream::Stderr, pipes.stderr.as_fd())];
     for (_, pipe) in &open {
         fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
     }
     let mut buffer = vec![0; BUFFER];
-    while !open.is_empty() {
-        let over = wait(&open, ended)?;
+    while !open.is_empty() || (deadline.is_some() && ended.is_some()) {
+        let Some(over) = wait(&open, ended, deadline)? else { return Ok(Over::Late) };
         let mut failed = None;
         open.retain(|(stream, pipe)| match drain(*stream, *pipe, &mut buffer, output) {
             Ok(at_end) => !at_end,
@@ -38,22 +53,33 @@ pub(crate) fn forward(pipes: &Pipes, ended: Option<BorrowedFd<'_>>, output: &mut
             break;
         }
     }
-    Ok(())
+    Ok(Over::InTime)
 }
 
-/// Waits until there is something to read; whether the process has ended.
-fn wait(open: &[(Stream, BorrowedFd<'_>)], ended: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+/// Waits until there is something to read; whether the process has ended. Nothing if the deadline comes first.
+fn wait(
+    open: &[(Stream, BorrowedFd<'_>)],
+    ended: Option<BorrowedFd<'_>>,
+    deadline: Option<Instant>,
+) -> io::Result<Option<bool>> {
     let mut polled: Vec<PollFd<'_>> =
         open.iter().map(|(_, pipe)| PollFd::from_borrowed_fd(*pipe, PollFlags::IN)).collect();
     polled.extend(ended.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     loop {
-        match poll(&mut polled, None) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(None);
+        }
+        // What is too long for the kernel's clock is waited for without one.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut polled, left.as_ref()) {
+            Ok(0) => {}
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(polled.get(open.len()).is_some_and(|end| !end.revents().is_empty()))
+    Ok(Some(polled.get(open.len()).is_some_and(|end| !end.revents().is_empty())))
 }
 
 /// Hands over what is there now; whether the pipe has come to its end.
@@ -88,8 +114,21 @@ mod tests {
         drop(end);
         let mut seen = Vec::new();
         let pipes = Pipes { stdin: None, stdout, stderr };
-        forward(&pipes, Some(ended.as_fd()), &mut |_, bytes| seen.extend_from_slice(bytes)).unwrap();
+        forward(&pipes, Some(ended.as_fd()), None, &mut |_, bytes| seen.extend_from_slice(bytes)).unwrap();
         assert_eq!(seen, b"last words");
+    }
+
+    #[test]
+    fn a_deadline_is_kept_although_nothing_is_written_and_the_pipes_are_closed() {
+        for closed in [true, false] {
+            let ((stdout, writer), (stderr, errors), (ended, _end)) = (pipe(), pipe(), pipe());
+            let kept_open = if closed { None } else { Some((writer, errors)) };
+            let pipes = Pipes { stdin: None, stdout, stderr };
+            let deadline = Some(Instant::now());
+            let over = forward(&pipes, Some(ended.as_fd()), deadline, &mut |_, _| {}).unwrap();
+            assert_eq!(over, Over::Late);
+            drop(kept_open);
+        }
     }
 
     #[test]
@@ -101,7 +140,8 @@ mod tests {
         let thread = std::thread::spawn(move || std::fs::File::from(writer).write_all(&copy).unwrap());
         drop(errors);
         let mut seen = Vec::new();
-        forward(&Pipes { stdin: None, stdout, stderr }, None, &mut |_, bytes| seen.extend_from_slice(bytes)).unwrap();
+        let pipes = Pipes { stdin: None, stdout, stderr };
+        forward(&pipes, None, None, &mut |_, bytes| seen.extend_from_slice(bytes)).unwrap();
         thread.join().unwrap();
         assert!(seen == sent);
     }

@@ -2,12 +2,13 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use kiln_runtime::{Container, Note, Signaller, Status, Terminal};
 
 use crate::cancellation::Registration;
 use crate::execution::Output;
-use crate::output;
+use crate::output::{self, Over};
 use crate::{Cancellation, Error};
 
 /// A process that runs. Dropping it kills the whole process tree and waits for its end.
@@ -15,6 +16,9 @@ pub struct Running {
     pub(crate) container: Container,
     pub(crate) pipes: Option<Pipes>,
     pub(crate) cancellation: Cancellation,
+    /// When it is killed, if it runs until then.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) timed_out: bool,
     pub(crate) _registration: Registration,
     /// Directories and descriptors that must outlive the process; thrown away after it.
     pub(crate) _kept: Box<dyn Send>,
@@ -38,6 +42,8 @@ pub struct Finished {
     pub status: Status,
     /// The kernel killed something in it because of a memory limit.
     pub out_of_memory: bool,
+    /// It was killed because its time was up.
+    pub timed_out: bool,
     /// What was asked for and could not be had.
     pub notes: Vec<Note>,
     /// Mount points that were made and could not be removed again because something lies in them.
@@ -80,15 +86,25 @@ impl Running {
         self.container.notes()
     }
 
-    /// Hands the captured output to `output` until the process has ended. Waits for nobody else
-    /// who holds the other end of the pipes.
+    /// Hands the captured output to `output` until the process has ended, and kills it when its time is up. Waits for
+    /// nobody else who holds the other end of the pipes.
     ///
     /// # Errors
     /// A pipe that cannot be read.
     pub fn stream(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
         let Some(pipes) = self.pipes.take() else { return Ok(()) };
-        output::forward(&pipes, self.container.ended(), output)
-            .map_err(|source| Error::io("read the output of the process", source))
+        let failed = |source| Error::io("read the output of the process", source);
+        let Some(deadline) = self.deadline else {
+            return output::forward(&pipes, self.container.ended(), None, output).map(drop).map_err(failed);
+        };
+        let over = output::forward(&pipes, self.container.ended(), Some(deadline), output).map_err(failed)?;
+        if over == Over::InTime {
+            return Ok(());
+        }
+        self.timed_out = true;
+        // It may have ended by itself just now.
+        let _ = self.container.signaller().kill();
+        output::forward(&pipes, self.container.ended(), None, output).map(drop).map_err(failed)
     }
 
     /// Waits for the end. Output that nobody reads blocks the process: see
@@ -105,6 +121,7 @@ impl Running {
         Ok(Finished {
             status: exit.status,
             out_of_memory: exit.out_of_memory,
+            timed_out: self.timed_out,
             notes: self.container.notes().to_vec(),
             left_mount_points: exit.left_mount_points,
         })

@@ -1,6 +1,7 @@
 //! Starting and running executions.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use kiln_runtime::{Launch, MountPoints, Overlay, Rootfs, Seccomp, Stdio, Tier};
 use kiln_store::{StagedLayer, Store, Union};
@@ -84,6 +85,9 @@ impl Sandbox {
             container,
             pipes,
             cancellation: execution.cancellation,
+            // A time that no clock reaches is none.
+            deadline: execution.bounds.time.and_then(|time| Instant::now().checked_add(time)),
+            timed_out: false,
             _registration: registration,
             _kept: Box::new((kept, discarded, lowers)),
         })
@@ -116,7 +120,7 @@ impl Sandbox {
         Ok((upper, Some(staged)))
     }
 
-    /// Runs a process to its end, handing its output to `output` as it comes.
+    /// Runs a process to its end or that of its time, handing its output to `output` as it comes.
     ///
     /// # Errors
     /// All of [`Error`]; a process that fails is not one.

@@ -1,13 +1,16 @@
 //! From an execution to the OCI runtime specification.
 
 use kiln_runtime::oci::{
-    Capability, LinuxCapabilities, PosixRlimit, PosixRlimitBuilder, ProcessBuilder, Spec, UserBuilder,
+    Capability, LinuxCapabilities, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder,
+    PosixRlimit, PosixRlimitBuilder, ProcessBuilder, Spec, UserBuilder,
 };
 use kiln_runtime::spec;
 
 use crate::Error;
-use crate::execution::{Execution, Limit, Network, Process, Security};
+use crate::execution::{Bounds, Execution, Limit, Network, Process, Security};
 
+/// In what time a process tree may use its share of the processors, in microseconds, as docker has it.
+const CPU_PERIOD: u64 = 100_000;
 const BOUNDING_SET: &str = "CapBnd:";
 
 /// Every capability by its number in the kernel.
@@ -69,6 +72,9 @@ pub(crate) fn specification(execution: &Execution) -> Result<Spec, Error> {
     if let (Some(parent), Some(linux)) = (&execution.cgroup_parent, spec.linux_mut()) {
         linux.set_cgroups_path(Some(parent.into()));
     }
+    if let (Some(resources), Some(linux)) = (resources(&execution.bounds)?, spec.linux_mut()) {
+        linux.set_resources(Some(resources));
+    }
     if execution.security == Security::Insecure {
         open_up(&mut spec);
     }
@@ -113,6 +119,21 @@ fn environment(process: &Process) -> Vec<String> {
 
 fn limit(limit: &Limit) -> Result<PosixRlimit, Error> {
     Ok(PosixRlimitBuilder::default().typ(limit.resource).soft(limit.soft).hard(limit.hard).build()?)
+}
+
+/// The bounds that a control group keeps.
+fn resources(bounds: &Bounds) -> Result<Option<LinuxResources>, Error> {
+    let mut resources = LinuxResourcesBuilder::default();
+    if let Some(bytes) = bounds.memory {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        resources = resources.memory(LinuxMemoryBuilder::default().limit(bytes).swap(bytes).build()?);
+    }
+    if let Some(cpus) = bounds.cpus {
+        let quota = (cpus * CPU_PERIOD as f64) as i64;
+        resources = resources.cpu(LinuxCpuBuilder::default().quota(quota).period(CPU_PERIOD).build()?);
+    }
+    let bounded = bounds.memory.is_some() || bounds.cpus.is_some();
+    Ok(bounded.then(|| resources.build()).transpose()?)
 }
 
 fn set_shm_size(spec: &mut Spec, size: u64) {

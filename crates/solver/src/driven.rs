@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -45,6 +46,7 @@ impl World for Toy {
     type Output = String;
     type Error = Broken;
     type Lock = Held;
+    type Claim = ();
 
     async fn identify(
         &self,
@@ -72,9 +74,13 @@ impl World for Toy {
         Ok(Held(self.shared.clone(), key))
     }
 
+    async fn claim(&self, _: NodeId, _: Vec<String>, _: CancellationToken) -> Result<(), Broken> {
+        Ok(())
+    }
+
     async fn execute(
         &self,
-        execution: Execution<String, String, Held>,
+        execution: Execution<String, String, Held, ()>,
         cancel: CancellationToken,
     ) -> Result<Product<String, String>, Broken> {
         let name = self.names[&execution.node];
@@ -118,7 +124,7 @@ fn toy(shared: &Arc<Shared>, vertices: &[(&'static str, &[u64])]) -> (Arc<Toy>, 
     for (id, (name, inputs)) in vertices.iter().enumerate() {
         let id = NodeId(id as u64);
         let inputs = inputs.iter().copied().map(NodeId).collect();
-        graph.insert(id, Vertex { inputs, cache: Cache::Use }).unwrap();
+        graph.insert(id, Vertex { inputs, ..Vertex::default() }).unwrap();
         names.insert(id, *name);
     }
     let settled = Mutex::default();
@@ -280,9 +286,51 @@ async fn a_job_grows_while_it_runs() {
     job.extend(vec![(NodeId(0), Vertex::default())]).unwrap();
     assert_eq!(job.want(&[NodeId(0)]).await.unwrap()[0].output, "a[]");
     assert!(matches!(job.want(&[NodeId(1)]).await, Err(SolveError::Graph(_))));
-    let vertex = Vertex { inputs: vec![NodeId(0)], cache: Cache::Use };
+    let vertex = Vertex { inputs: vec![NodeId(0)], ..Vertex::default() };
     job.extend(vec![(NodeId(1), vertex)]).unwrap();
     assert_eq!(job.want(&[NodeId(1)]).await.unwrap()[0].output, "b[a[]]");
     assert_eq!(executed(&shared), ["a", "b"]);
     job.leave().await;
+}
+
+/// Room for as many as it is told; counts how often something waited.
+#[derive(Clone, Default)]
+struct Cabin {
+    most: Arc<AtomicUsize>,
+    held_back: Arc<Notify>,
+}
+
+impl Room for Cabin {
+    fn most(&self, _: usize) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    fn held_back(&self, running: usize) {
+        assert_eq!(running, 1);
+        self.held_back.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_begins_when_there_is_room_although_nothing_else_happens() {
+    let (cabin, shared) = (Cabin::default(), Arc::<Shared>::default());
+    let solver = Solver::start_within(DEFAULT_SLOTS, Box::new(cabin.clone()));
+    let (world, graph) = toy(&shared, &[("wait", &[]), ("wait, too", &[]), ("end", &[0, 1])]);
+    let solving = tokio::spawn({
+        let cancel = CancellationToken::new();
+        async move { solver.solve(world, graph, &[NodeId(2)], Policy::FailFast, cancel).await }
+    });
+    // Without any room one runs all the same.
+    shared.begun.notified().await;
+    cabin.held_back.notified().await;
+    assert_eq!(shared.executed.lock().unwrap().len(), 1);
+    cabin.most.store(2, Ordering::SeqCst);
+    shared.begun.notified().await;
+    let mut ended = Box::pin(solving);
+    // One permit is kept at most: whoever has not heard the first call hears the next.
+    while futures_util::poll!(&mut ended).is_pending() {
+        shared.go.notify_one();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(executed(&shared).len(), 3);
 }

@@ -27,6 +27,12 @@ pub enum Cache {
     Ignore,
 }
 
+/// A part of a job that is to move on beside its other parts, such as a stage; the number is the caller's.
+///
+/// Where there are fewer slots than vertices could run, a job's lanes take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub u32);
+
 /// What the scheduler needs to know about one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vertex {
@@ -34,6 +40,8 @@ pub struct Vertex {
     pub inputs: Vec<NodeId>,
     /// Whether recorded results are asked.
     pub cache: Cache,
+    /// With which others it shares its turns.
+    pub lane: Lane,
 }
 
 /// Why a vertex cannot be added to a graph.
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn inputs_come_first_and_ids_are_unique() {
         let mut graph = Graph::new();
-        let on = |inputs: &[u64]| Vertex { inputs: inputs.iter().copied().map(NodeId).collect(), cache: Cache::Use };
+        let on = |inputs: &[u64]| Vertex { inputs: inputs.iter().copied().map(NodeId).collect(), ..Vertex::default() };
         graph.insert(NodeId(1), on(&[])).unwrap();
         assert_eq!(
             graph.insert(NodeId(2), on(&[2])),

@@ -33,8 +33,8 @@
 //!                      │ miss                 │
 //!                      └──────────┬───────────┘
 //!                                 ▼
-//!  flight, one per key:  locking ─▶ look-up again ─▶ slot ─▶ executing ─▶ unlock ─▶ ●
-//!                                        └──hit──────────────────────────▶┘
+//!  flight, one per key:  locking ─▶ look-up again ─▶ claim ─▶ slot ─▶ executing ─▶ unlock ─▶ ●
+//!                                        └──hit────────────────────────────────────▶┘
 //!
 //!  ● settled: done, failed, blocked (an input failed) or cancelled; exactly once
 //! ```
@@ -60,8 +60,14 @@
 //! cancelled action has ended. Within a job a result stays known for equal vertices that come
 //! later, so that even vertices without cache run once.
 //!
-//! Only executions hold a slot. Whoever waits for another process's lock holds none; whoever waits
-//! for a slot holds the lock of its own key and nothing else, so there is no circle to wait in.
+//! # Turns
+//!
+//! Only executions hold a slot. Whoever waits for another process's lock, or for what it claims
+//! (directories that it must have for itself), holds none. Whoever waits for a slot holds its lock
+//! and its claim, and who has a slot waits for nobody, so there is no circle to wait in, as long as
+//! worlds take what they claim in one order. Free slots go to the job that has the fewest, and of
+//! its vertices to the [`Lane`] that has the fewest: no job and no wide stage starves another. A
+//! [`Room`] may leave slots empty, for want of memory; one vertex always runs.
 //!
 //! # Failures
 //!
@@ -81,11 +87,11 @@ mod driven;
 #[cfg(test)]
 mod simulator;
 
-pub use graph::{Cache, Graph, GraphError, NodeId, Vertex};
+pub use graph::{Cache, Graph, GraphError, Lane, NodeId, Vertex};
 pub use protocol::{
     Action, Done, Event, Found, How, Identity, JobId, Lookup, Policy, Product, RequestId, Settled, Ticket,
 };
 pub use solver::{DEFAULT_SLOTS, Failure, IntoVertices, Job, SolveError, Solver};
 pub use state::State;
 pub use tokio_util::sync::CancellationToken;
-pub use world::{Ending, Execution, Match, World};
+pub use world::{Ending, Execution, Match, Room, World};

@@ -184,12 +184,24 @@ pub enum Event<K, O, E> {
         /// Whether the lock was taken.
         result: Result<(), E>,
     },
+    /// An [`Action::Claim`] ended; with `Ok` what was claimed is held until [`Action::Unlock`].
+    Claimed {
+        /// The action's.
+        ticket: Ticket,
+        /// Whether all is held.
+        result: Result<(), E>,
+    },
     /// An [`Action::Execute`] ended.
     Executed {
         /// The action's.
         ticket: Ticket,
         /// What it made.
         result: Result<Product<K, O>, E>,
+    },
+    /// There is room for another number of executions at once than before. One may always run.
+    Room {
+        /// For how many.
+        most: usize,
     },
 }
 
@@ -230,6 +242,19 @@ pub enum Action<K, O, E> {
         /// The key.
         key: K,
     },
+    /// Take what the vertex must have for itself while it runs, beside the lock of its key, which is held.
+    Claim {
+        /// Names this action.
+        ticket: Ticket,
+        /// Whose world is asked.
+        job: JobId,
+        /// The vertex.
+        node: NodeId,
+        /// Its key.
+        key: K,
+        /// The results of its inputs, in their order.
+        inputs: Vec<O>,
+    },
     /// Run a vertex and record its result, under the lock held.
     Execute {
         /// Names this action.
@@ -243,7 +268,7 @@ pub enum Action<K, O, E> {
         /// The results of its inputs, in their order.
         inputs: Vec<O>,
     },
-    /// Let a lock go.
+    /// Let a lock go, and what was claimed under it.
     Unlock {
         /// The key.
         key: K,

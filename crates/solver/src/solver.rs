@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
@@ -18,10 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::graph::{Graph, GraphError, NodeId};
 use crate::protocol::{Action, Done, Event, Found, JobId, Lookup, Policy, RequestId, Settled, Ticket};
 use crate::state::State;
-use crate::world::{Ending, Execution, Match, World};
+use crate::world::{Ending, Execution, Match, Room, World};
 
 /// How many vertices execute at once unless asked otherwise.
 pub const DEFAULT_SLOTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// How soon it is looked again whether there is room for what is held back.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why one vertex failed. Cheap to clone, as equal vertices share it.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,8 @@ enum Message<W: World> {
     Event(WorldEvent<W>),
     /// A lock was taken: the guard goes with the event.
     Locked(Ticket, W::Key, W::Lock),
+    /// The same with a claim.
+    Claimed(Ticket, W::Key, W::Claim),
     Ended(Ticket, WorldEvent<W>),
     Want(JobId, RequestId, Vec<NodeId>, oneshot::Sender<Solved<W>>),
     Leave(JobId, Option<oneshot::Sender<()>>),
@@ -106,14 +112,29 @@ impl<W: World> Solver<W> {
     /// Starts the loop on the current tokio runtime, with at most `slots` executions at once. It
     /// ends when the last handle, job and action are gone.
     pub fn start(slots: NonZeroUsize) -> Solver<W> {
+        Self::start_with(slots, None)
+    }
+
+    /// The same; where `room` says so, fewer execute at once.
+    pub fn start_within(slots: NonZeroUsize, room: Box<dyn Room>) -> Solver<W> {
+        Self::start_with(slots, Some(room))
+    }
+
+    fn start_with(slots: NonZeroUsize, room: Option<Box<dyn Room>>) -> Solver<W> {
         let (messages, inbox) = mpsc::unbounded_channel();
+        let mut state = State::new(slots);
+        if room.is_some() {
+            state.on(Event::Room { most: 0 });
+        }
         let drive = Drive {
-            state: State::new(slots),
+            state,
             inbox,
             outbox: messages.downgrade(),
             worlds: BTreeMap::new(),
             tokens: BTreeMap::new(),
             locks: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            room,
             answers: BTreeMap::new(),
             leaving: BTreeMap::new(),
         };
@@ -229,19 +250,52 @@ struct Drive<W: World> {
     worlds: BTreeMap<JobId, Arc<W>>,
     tokens: BTreeMap<Ticket, CancellationToken>,
     locks: BTreeMap<W::Key, Arc<W::Lock>>,
+    claims: BTreeMap<W::Key, Arc<W::Claim>>,
+    room: Option<Box<dyn Room>>,
     answers: BTreeMap<(JobId, RequestId), oneshot::Sender<Solved<W>>>,
     leaving: BTreeMap<JobId, oneshot::Sender<()>>,
 }
 
 impl<W: World> Drive<W> {
     async fn run(mut self) {
-        while let Some(message) = self.inbox.recv().await {
-            if let Some(event) = self.receive(message) {
-                for action in self.state.on(event) {
-                    self.perform(action);
+        loop {
+            let message = if self.state.is_held_back() {
+                match tokio::time::timeout(LOOK_AGAIN, self.inbox.recv()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        self.look_for_room();
+                        continue;
+                    }
                 }
+            } else {
+                self.inbox.recv().await
+            };
+            let Some(message) = message else { return };
+            if let Some(event) = self.receive(message) {
+                self.tell(event);
+                self.look_for_room();
             }
         }
+    }
+
+    fn tell(&mut self, event: WorldEvent<W>) {
+        for action in self.state.on(event) {
+            self.perform(action);
+        }
+    }
+
+    /// Lets begin what there is room for. Room is not kept for later: it is asked for each time.
+    fn look_for_room(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        if self.state.is_held_back() {
+            let most = room.most(self.state.running());
+            self.tell(Event::Room { most });
+            if self.state.is_held_back() {
+                room.held_back(self.state.running());
+            }
+            self.tell(Event::Room { most: 0 });
+        }
+        self.room = Some(room);
     }
 
     fn receive(&mut self, message: Message<W>) -> Option<WorldEvent<W>> {
@@ -255,6 +309,11 @@ impl<W: World> Drive<W> {
                 self.tokens.remove(&ticket);
                 self.locks.insert(key, Arc::new(lock));
                 Some(Event::Locked { ticket, result: Ok(()) })
+            }
+            Message::Claimed(ticket, key, claim) => {
+                self.tokens.remove(&ticket);
+                self.claims.insert(key, Arc::new(claim));
+                Some(Event::Claimed { ticket, result: Ok(()) })
             }
             Message::Ended(ticket, event) => {
                 self.tokens.remove(&ticket);
@@ -295,17 +354,30 @@ impl<W: World> Drive<W> {
                     }
                 });
             }
+            Action::Claim { ticket, job, node, key, inputs } => {
+                self.spawn(ticket, job, async move |world, cancel| {
+                    match attempt(async { world.claim(node, inputs, cancel).await }).await {
+                        Ok(claim) => Message::Claimed(ticket, key, claim),
+                        Err(error) => Message::Ended(ticket, Event::Claimed { ticket, result: Err(error) }),
+                    }
+                });
+            }
             Action::Execute { ticket, job, node, identity, inputs } => {
-                let Some(lock) = self.locks.get(identity.lock_key()).cloned() else {
+                let key = identity.lock_key();
+                let (Some(lock), Some(claim)) = (self.locks.get(key).cloned(), self.claims.get(key).cloned()) else {
                     return self.refuse(ticket, "a vertex was to run without its lock");
                 };
-                let execution = Execution { node, identity, inputs, lock };
+                let execution = Execution { node, identity, inputs, lock, claim };
                 self.spawn(ticket, job, async move |world, cancel| {
                     let result = attempt(async { world.execute(execution, cancel).await }).await;
                     Message::Ended(ticket, Event::Executed { ticket, result })
                 });
             }
-            Action::Unlock { key } => drop(self.locks.remove(&key)),
+            Action::Unlock { key } => {
+                // What was claimed under the lock goes before it.
+                self.claims.remove(&key);
+                self.locks.remove(&key);
+            }
             Action::Cancel { ticket } => {
                 if let Some(token) = self.tokens.get(&ticket) {
                     token.cancel();

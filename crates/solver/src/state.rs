@@ -2,10 +2,11 @@
 //!
 //! Knows no time, no threads and no world: an event goes in, actions come out. `job` holds what is
 //! remembered, `vertex` takes a single vertex from its identity to the point where it must run,
-//! `flight` runs what must run, once per key.
+//! `flight` runs what must run, once per key, `queue` says whose turn it is.
 
 mod flight;
 mod job;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod vertex;
@@ -17,6 +18,7 @@ use crate::graph::{NodeId, Vertex};
 use crate::protocol::{Action, Event, JobId, Policy, RequestId, Settled, Ticket};
 use flight::Flight;
 use job::{At, Demand, Job, Node, Phase, Request};
+use queue::Queue;
 
 /// Who waits for the end of an action.
 #[derive(Clone, Debug)]
@@ -36,8 +38,7 @@ pub struct State<K, O, E> {
     flights: BTreeMap<K, Flight<K, O>>,
     tickets: BTreeMap<Ticket, Holder<K>>,
     next_ticket: u64,
-    free_slots: usize,
-    waiting_for_slot: VecDeque<K>,
+    queue: Queue<K>,
     /// Vertices that may be able to move on.
     work: VecDeque<At>,
     actions: Vec<Action<K, O, E>>,
@@ -51,8 +52,7 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
             flights: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
-            free_slots: slots.get(),
-            waiting_for_slot: VecDeque::new(),
+            queue: Queue::new(slots.get()),
             work: VecDeque::new(),
             actions: Vec::new(),
         }
@@ -81,11 +81,17 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
                     self.flight_locked(key, result);
                 }
             }
+            Event::Claimed { ticket, result } => {
+                if let Some(Holder::Flight(key)) = self.end_of(ticket) {
+                    self.flight_claimed(key, result);
+                }
+            }
             Event::Executed { ticket, result } => {
                 if let Some(Holder::Flight(key)) = self.end_of(ticket) {
                     self.flight_executed(key, result);
                 }
             }
+            Event::Room { most } => self.queue.set_room(most),
         }
         while let Some(at) = self.work.pop_front() {
             self.advance(at);
@@ -97,6 +103,22 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
     /// Whether nothing is under way and no job is left.
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.flights.is_empty() && self.tickets.is_empty()
+    }
+
+    /// How many executions are under way.
+    pub fn running(&self) -> usize {
+        self.queue.running()
+    }
+
+    /// Whether an execution waits although a slot is free, because there is no room ([`Event::Room`]).
+    pub fn is_held_back(&self) -> bool {
+        self.queue.is_held_back()
+    }
+
+    /// For each lane that has any: how many executions are under way, and how many wait for a slot.
+    #[cfg(test)]
+    pub(crate) fn census(&self) -> BTreeMap<(JobId, crate::graph::Lane), (usize, usize)> {
+        self.queue.census()
     }
 
     fn ticket(&mut self, holder: Holder<K>) -> Ticket {

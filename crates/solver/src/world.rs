@@ -11,7 +11,7 @@ use crate::solver::Failure;
 
 /// One vertex to run.
 #[derive(Debug)]
-pub struct Execution<K, O, L> {
+pub struct Execution<K, O, L, C> {
     /// The vertex.
     pub node: NodeId,
     /// What is known about it.
@@ -20,6 +20,8 @@ pub struct Execution<K, O, L> {
     pub inputs: Vec<O>,
     /// The lock of its key, held; let go after the result was taken over.
     pub lock: Arc<L>,
+    /// What [`World::claim`] took, held as long.
+    pub claim: Arc<C>,
 }
 
 /// What a look-up by content answers.
@@ -27,6 +29,16 @@ pub type Match<W> = Result<Option<Found<<W as World>::Key, <W as World>::Output>
 
 /// How a vertex of a world's graph ended.
 pub type Ending<W> = Settled<<W as World>::Key, <W as World>::Output, Failure<<W as World>::Error>>;
+
+/// How many executions there is room for, apart from the slots: asked while something is to begin.
+pub trait Room: Send + Sync + 'static {
+    /// The most that may run at once from now on, where `running` do. One may always run.
+    fn most(&self, running: usize) -> usize;
+
+    /// Something waits for room although a slot is free, while `running` run. Told each time that it is found so;
+    /// must not block.
+    fn held_back(&self, running: usize);
+}
 
 /// Does what the scheduler decides, for one job. All jobs of a solver use the same type; a vertex
 /// that two jobs share is done by the world of one of them.
@@ -42,6 +54,8 @@ pub trait World: Sized + Send + Sync + 'static {
     type Error: std::error::Error + Send + Sync + 'static;
     /// A lock held across processes; dropping it lets it go.
     type Lock: Send + Sync + 'static;
+    /// What a vertex has for itself while it runs; dropping it gives it back.
+    type Claim: Send + Sync + 'static;
 
     /// Tells what `node` is, from the recipe keys of its inputs in their order.
     fn identify(
@@ -77,10 +91,19 @@ pub trait World: Sized + Send + Sync + 'static {
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Self::Lock, Self::Error>> + Send;
 
-    /// Runs a vertex and records the result, under the lock that it is given.
+    /// Waits for what the vertex must have for itself while it runs, beside its lock. The lock of its key is held, no
+    /// slot is; so whatever is waited for here must never wait for this lock.
+    fn claim(
+        &self,
+        node: NodeId,
+        inputs: Vec<Self::Output>,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<Self::Claim, Self::Error>> + Send;
+
+    /// Runs a vertex and records the result, under the lock and the claim that it is given.
     fn execute(
         &self,
-        execution: Execution<Self::Key, Self::Output, Self::Lock>,
+        execution: Execution<Self::Key, Self::Output, Self::Lock, Self::Claim>,
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Product<Self::Key, Self::Output>, Self::Error>> + Send;
 

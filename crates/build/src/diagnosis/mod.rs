@@ -7,6 +7,7 @@ use std::path::Path;
 
 use kiln_graph::ExecOp;
 use kiln_store::Union;
+use serde::{Deserialize, Serialize};
 
 use program::Program;
 
@@ -18,7 +19,7 @@ const LINES: usize = 10;
 const FULL: u64 = 64 << 10;
 
 /// What is known of a failed process beyond its exit code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// The last lines of its output, without what moves a cursor.
     pub output: Vec<String>,
@@ -27,10 +28,14 @@ pub struct Diagnosis {
 }
 
 /// Why a process may have failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The kernel killed it, or what it started, because a limit of memory was reached.
-    OutOfMemory,
+    /// The kernel killed it, or what it started, for want of memory.
+    OutOfMemory {
+        /// The bytes that the step might have taken; where there was no such limit, the memory of the machine, or of a
+        /// control group above, ran out.
+        limit: Option<u64>,
+    },
     /// Something killed it, as happens when a machine's memory runs out.
     Killed,
     /// A file system was full.
@@ -67,7 +72,7 @@ pub enum Cause {
 }
 
 /// What an image installs packages with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Installer {
     /// Debian, Ubuntu.
     Apt,
@@ -140,11 +145,23 @@ impl Tail {
     }
 }
 
+/// A process that the kernel killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory {
+    /// The limit of the step, in bytes, if there was one.
+    pub(crate) limit: Option<u64>,
+}
+
+/// What can be told of a process that was killed on time.
+pub(crate) fn of_timeout(tail: &Tail) -> Diagnosis {
+    Diagnosis { output: tail.lines(), cause: None }
+}
+
 /// What can be told of a process that ended with `code`.
-pub(crate) fn of_exit(step: &Step<'_>, code: i32, out_of_memory: bool, tail: &Tail) -> Diagnosis {
+pub(crate) fn of_exit(step: &Step<'_>, code: i32, out_of_memory: Option<OutOfMemory>, tail: &Tail) -> Diagnosis {
     let output = tail.lines();
     let cause = match code {
-        _ if out_of_memory => Some(Cause::OutOfMemory),
+        _ if let Some(OutOfMemory { limit }) = out_of_memory => Some(Cause::OutOfMemory { limit }),
         _ if output.iter().any(|line| line.contains("No space left on device")) => Some(Cause::DiskFull),
         137 => Some(Cause::Killed),
         126 | 127 => of_shell(step, &output),

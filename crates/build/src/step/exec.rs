@@ -3,31 +3,32 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_graph::{BindMount, ExecOp, Mount, MountKind, NetworkMode, SecurityMode, VertexId};
 use kiln_oci::Platform;
-use kiln_progress::Stream;
+use kiln_progress::{Stream, Warning};
+use kiln_runtime::Memory;
 use kiln_sandbox::{
-    Cancellation, Execution, Host, Limit, Network, Process, Resource, Secret, Security, Source, Status, Upper,
+    Cancellation, Execution, Finished, Host, Limit, Network, Process, Resource, Secret, Security, Source, Upper,
     emulation,
 };
 use kiln_solver::Product;
 use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 
-use super::cache_mount::HeldCache;
 use super::file::root_metadata;
+use super::handover::Announced;
 use super::identify::known_digest;
 use super::secret::{secret_variable, set_variables};
 use super::ssh::socket_variable;
-use super::{Cancelled, Made, Steps, device};
-use crate::diagnosis::{self, Tail};
+use super::{Cancelled, Held, HeldCache, Made, Rootfs, Steps, device};
+use crate::diagnosis::{self, OutOfMemory, Tail};
 use crate::error::{Entitlement, StepProblem};
 use crate::tree::Node;
 
 /// What a step needs around its process while it runs.
 struct Surroundings {
     mounts: Vec<kiln_sandbox::Mount>,
-    caches: Vec<HeldCache>,
     /// Digests of what was mounted from contexts.
     contexts: Vec<[u8; 32]>,
     /// Variables that hold secrets, name sockets or belong to devices, as `NAME=VALUE`.
@@ -43,21 +44,30 @@ impl Steps {
         id: VertexId,
         op: &ExecOp,
         inputs: &[Made],
-        lock: &LockGuard,
+        held: Held<'_>,
         cancellation: &Cancellation,
     ) -> Result<Product<Key, Made>, StepProblem> {
         self.check_allowed(op)?;
         let cancelled = || cancellation.is_cancelled();
         let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
         let base = Union::new(base_layers.to_vec())?;
-        let surroundings = self.surroundings(op, inputs, &cancelled)?;
+        let surroundings = self.surroundings(op, inputs, held.caches, &cancelled)?;
         let contexts = surroundings.contexts.clone();
         let staged = self.store.layers().stage(&root_metadata(&base))?;
-        self.run_process(id, op, &base, &staged, surroundings, lock, cancellation)?;
+        let whole = self.run_process(id, op, &base, &staged, surroundings, held, cancellation)?;
         let layer = staged.commit_upper(&base)?;
         let layer = self.interned(id, layer)?;
         let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
-        self.record(id, inputs, contexts, made, &[])
+        if whole { self.record(id, inputs, contexts, made, &[]) } else { self.unrecorded(id, &contexts, made) }
+    }
+
+    /// What a step made that another run of it would not make: nothing finds it later, nor what is built on it.
+    fn unrecorded(&self, id: VertexId, contexts: &[[u8; 32]], made: Rootfs) -> Result<Product<Key, Made>, StepProblem> {
+        let recipe = self.recipe_of_landed(id, contexts)?;
+        let mut hasher = blake3::Hasher::new_derive_key("kiln result of one build only 1");
+        hasher.update(&recipe.0).update(self.build_id.as_bytes());
+        let recipe = Key(*hasher.finalize().as_bytes());
+        Ok(Product { recipe, output: Made::Rootfs(Arc::new(made)), anew: true })
     }
 
     fn check_allowed(&self, op: &ExecOp) -> Result<(), StepProblem> {
@@ -69,6 +79,7 @@ impl Steps {
         }
     }
 
+    /// Runs the process of a step. False where it ended well, but not by itself: it may have lost a part to a limit.
     #[expect(clippy::too_many_arguments, reason = "all that a process is made of")]
     fn run_process(
         &self,
@@ -77,19 +88,21 @@ impl Steps {
         base: &Union,
         staged: &StagedLayer,
         surroundings: Surroundings,
-        lock: &LockGuard,
+        held: Held<'_>,
         cancellation: &Cancellation,
-    ) -> Result<(), StepProblem> {
+    ) -> Result<bool, StepProblem> {
         let mut execution = self.execution(op, base, staged)?;
         execution.mounts = surroundings.mounts;
         execution.process.identity.additional_gids.extend(surroundings.groups);
         set_variables(&mut execution.process.env, surroundings.variables);
         execution.cancellation = cancellation.clone();
-        let held = std::iter::once(lock).chain(surroundings.caches.iter().map(|cache| &cache.lock));
-        let held: Result<Vec<_>, _> = held.map(LockGuard::duplicate).collect();
-        execution.held_locks = held?;
+        let locks = std::iter::once(held.lock).chain(held.caches.iter().map(|cache| &cache.lock));
+        let locks: Result<Vec<_>, _> = locks.map(LockGuard::duplicate).collect();
+        execution.held_locks = locks?;
         self.note_tier();
         let mut output = self.step_output(id)?;
+        let announced = Announced::new(self, held.key, output.log.path().to_owned());
+        let kills = Memory::now().kills;
         let mut tail = Tail::default();
         let finished = self.sandbox.run(execution, &mut |stream, bytes| {
             tail.add(bytes);
@@ -97,14 +110,43 @@ impl Steps {
         });
         let architecture = &self.vertex(id).platform.architecture;
         let step = diagnosis::Step { op, rootfs: base, architecture, store: self.store.root() };
-        match finished {
+        let result = match finished {
             Ok(finished) => {
                 finished.notes.iter().for_each(|note| self.note(&note.0));
-                exit_problem(&step, finished.status, finished.out_of_memory, &tail)
+                self.ending(id, &step, &finished, kills, &tail)
             }
             Err(kiln_sandbox::Error::Cancelled) => Err(StepProblem::Cancelled),
             Err(error) => Err(start_problem(&step, &self.vertex(id).platform, error)),
+        };
+        announced.ended(&result);
+        result
+    }
+
+    /// What the end of a process means; `kills` is how often the kernel had killed for want of memory before.
+    fn ending(
+        &self,
+        id: VertexId,
+        step: &diagnosis::Step<'_>,
+        finished: &Finished,
+        kills: Option<u64>,
+        tail: &Tail,
+    ) -> Result<bool, StepProblem> {
+        if let (true, Some(limit)) = (finished.timed_out, self.bounds.time) {
+            let diagnosis = Box::new(diagnosis::of_timeout(tail));
+            return Err(StepProblem::TimedOut { command: step.op.args.join(" "), limit, diagnosis });
         }
+        let code = i32::from(finished.status.exit_code());
+        let out_of_memory = out_of_memory(finished, self.bounds.memory, kills);
+        if code == 0 {
+            if finished.out_of_memory {
+                let short = "the kernel killed a process of this step for want of memory, yet the step ended well: \
+                             its result is not kept for later builds";
+                self.task(id).warn(Warning { short: short.to_owned(), detail: Vec::new() });
+            }
+            return Ok(!finished.out_of_memory);
+        }
+        let diagnosis = Box::new(diagnosis::of_exit(step, code, out_of_memory, tail));
+        Err(StepProblem::Exit { command: step.op.args.join(" "), code, note: None, diagnosis })
     }
 
     fn execution(&self, op: &ExecOp, base: &Union, staged: &StagedLayer) -> Result<Execution, StepProblem> {
@@ -128,26 +170,27 @@ impl Steps {
         execution.limits = op.ulimits.iter().map(limit).collect::<Result<_, _>>()?;
         execution.shm_size = op.shm_size;
         execution.cgroup_parent.clone_from(&op.cgroup_parent);
+        execution.bounds = self.bounds;
         Ok(execution)
     }
 
-    /// Prepares the mounts of a step. Locked cache directories are taken in the order of their ids.
+    /// Prepares the mounts of a step.
     fn surroundings(
         &self,
         op: &ExecOp,
         inputs: &[Made],
+        caches: &[HeldCache],
         cancelled: Cancelled<'_>,
     ) -> Result<Surroundings, StepProblem> {
-        let mut held = self.held_caches(op, inputs, cancelled)?;
         let device::Attached { mut mounts, mut variables, groups } = self.devices(op)?;
         let mut contexts = Vec::new();
-        for (place, mount) in op.mounts.iter().enumerate() {
+        for mount in &op.mounts {
             let source = match &mount.kind {
                 MountKind::Bind(bind) => {
                     self.bind_source(bind, &inputs[bind.from.0 as usize], &mut contexts, cancelled)?
                 }
-                MountKind::Cache(_) => match held.iter().find(|(at, _)| *at == place) {
-                    Some((_, cache)) => Source::Host(cache.directory.clone()),
+                MountKind::Cache(cache) => match caches.iter().find(|held| held.id == cache.id) {
+                    Some(held) => Source::Host(held.directory.clone()),
                     None => continue,
                 },
                 MountKind::Tmpfs(tmpfs) => Source::Tmpfs { size: tmpfs.size, mode: None },
@@ -172,37 +215,7 @@ impl Steps {
         }
         variables.extend(socket_variable(op));
         mounts.extend(op.scripts.iter().map(|(path, content)| script(path, content)));
-        Ok(Surroundings {
-            mounts,
-            caches: held.drain(..).map(|(_, cache)| cache).collect(),
-            contexts,
-            variables,
-            groups,
-        })
-    }
-
-    fn held_caches(
-        &self,
-        op: &ExecOp,
-        inputs: &[Made],
-        cancelled: Cancelled<'_>,
-    ) -> Result<Vec<(usize, HeldCache)>, StepProblem> {
-        let mut wanted: Vec<_> = op
-            .mounts
-            .iter()
-            .enumerate()
-            .filter_map(|(place, mount)| match &mount.kind {
-                MountKind::Cache(cache) => Some((place, cache)),
-                _ => None,
-            })
-            .collect();
-        wanted.sort_by(|a, b| a.1.id.cmp(&b.1.id));
-        let mut held = Vec::new();
-        for (place, cache) in wanted {
-            let seed = cache.seed.map(|seed| &inputs[seed.0 as usize]);
-            held.push((place, self.cache_directory(cache, seed, cancelled)?));
-        }
-        Ok(held)
+        Ok(Surroundings { mounts, contexts, variables, groups })
     }
 
     /// A bind mount's source; a context is copied into a layer first, as it counts: ignore rules applied, owned by
@@ -272,18 +285,14 @@ fn limit(ulimit: &kiln_graph::Ulimit) -> Result<Limit, StepProblem> {
     Ok(Limit { resource, soft: value(ulimit.soft), hard: value(ulimit.hard) })
 }
 
-fn exit_problem(
-    step: &diagnosis::Step<'_>,
-    status: Status,
-    out_of_memory: bool,
-    tail: &Tail,
-) -> Result<(), StepProblem> {
-    let code = i32::from(status.exit_code());
-    if code == 0 {
-        return Ok(());
+/// Whether a process that failed did so for want of memory: within its own control group, or as the kernel killed
+/// something meanwhile and this was killed.
+fn out_of_memory(finished: &Finished, limit: Option<u64>, kills_before: Option<u64>) -> Option<OutOfMemory> {
+    if finished.out_of_memory {
+        return Some(OutOfMemory { limit });
     }
-    let diagnosis = Box::new(diagnosis::of_exit(step, code, out_of_memory, tail));
-    Err(StepProblem::Exit { command: step.op.args.join(" "), code, note: None, diagnosis })
+    let killed = finished.status.exit_code() == 137 && kills_before.is_some() && Memory::now().kills > kills_before;
+    killed.then_some(OutOfMemory { limit: None })
 }
 
 fn start_problem(step: &diagnosis::Step<'_>, platform: &Platform, error: kiln_sandbox::Error) -> StepProblem {

@@ -9,6 +9,7 @@ mod device;
 mod distant;
 mod exec;
 mod file;
+mod handover;
 mod identify;
 mod inputs;
 mod record;
@@ -18,12 +19,13 @@ mod source;
 mod ssh;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_graph::{Definition, ImageSource, Op, SourceOp, Vertex, VertexId};
 use kiln_images::pull;
 use kiln_progress::{Sink, Task, Warning};
-use kiln_sandbox::{Cancellation, Sandbox, Tier};
+use kiln_sandbox::{Bounds, Cancellation, Sandbox, Tier};
 use kiln_solver::{Identity, Product};
 use kiln_store::{Key, Layer, LockGuard, Store, Union};
 
@@ -37,8 +39,10 @@ use crate::request::Allowed;
 use crate::sources::Sources;
 use crate::tree::Tree;
 
+pub(crate) use cache_mount::HeldCache;
 pub(crate) use distant::{Distant, Slot};
 pub(crate) use exec::StepOutput;
+pub(crate) use handover::Handover;
 pub(crate) use record::Effects;
 pub(crate) use rootfs::Rootfs;
 
@@ -84,6 +88,8 @@ pub(crate) struct Steps {
     pub(crate) sources: Sources,
     pub(crate) definition: Definition,
     pub(crate) allow: Allowed,
+    /// What each process may take.
+    pub(crate) bounds: Bounds,
     /// Names the build's directory of logs.
     pub(crate) build_id: String,
     /// Names the Dockerfile for explanations.
@@ -102,6 +108,17 @@ pub(crate) struct Steps {
     pub(crate) logs: Mutex<HashMap<VertexId, std::path::PathBuf>>,
     /// What users were told about this machine already.
     pub(crate) noted: Mutex<HashSet<String>>,
+}
+
+/// What a step has for itself while it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    /// Its key, which others wait for.
+    pub(crate) key: &'a Key,
+    /// The lock of that key.
+    pub(crate) lock: &'a LockGuard,
+    /// Its cache directories.
+    pub(crate) caches: &'a [HeldCache],
 }
 
 /// Whether nobody waits for a step any more.
@@ -236,13 +253,13 @@ impl Steps {
         Ok(Product { recipe: recipe.ok_or_else(missing)?, output, anew: false })
     }
 
-    /// Runs a step, and records what it made. The caller holds the step's lock.
+    /// Runs a step, and records what it made.
     pub(crate) fn execute(
         &self,
         id: VertexId,
         identity: &Identity<Key>,
         inputs: &[Made],
-        lock: &LockGuard,
+        held: Held<'_>,
         cancellation: &Cancellation,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let cancelled = || cancellation.is_cancelled();
@@ -252,7 +269,7 @@ impl Steps {
         }
         match op {
             Op::File(op) => self.execute_file(id, op, inputs, &cancelled),
-            Op::Exec(op) => self.execute_process(id, op, inputs, lock, cancellation),
+            Op::Exec(op) => self.execute_process(id, op, inputs, held, cancellation),
             Op::Merge => self.rearranged(id, identity, Distant::stacked(inputs).made()),
             Op::Diff => {
                 let below = inputs.first().map_or(0, |made| Distant::of(made).slots.len());
@@ -272,8 +289,13 @@ impl Steps {
     pub(crate) fn step_output(&self, id: VertexId) -> Result<StepOutput, StepProblem> {
         let log = self.store.logs().create(&self.build_id, &self.vertex(id).meta.name);
         let log = log?;
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, log.path().to_owned());
+        self.has_log(id, log.path());
         Ok(StepOutput { task: self.task(id), log })
+    }
+
+    /// Remembers where the output of a step is.
+    pub(crate) fn has_log(&self, id: VertexId, path: &Path) {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, path.to_owned());
     }
 
     /// Saves what was learnt about the contexts' files.

@@ -124,6 +124,8 @@ impl Project {
             cache_from: Vec::new(),
             cache_to: Vec::new(),
             jobs: None,
+            keep_going: false,
+            step_bounds: kiln_build::Bounds::default(),
         }
     }
 

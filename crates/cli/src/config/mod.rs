@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use value::Space;
+pub(crate) use value::{Space, duration};
 
 use crate::failure::Failure;
 use crate::host::home;

@@ -17,6 +17,12 @@ pub(super) fn of_step(error: &StepError, store: &Path) -> Vec<String> {
         StepProblem::Exit { diagnosis, .. } => {
             diagnosis.cause.iter().flat_map(|cause| of_cause(cause, store)).collect()
         }
+        StepProblem::TimedOut { .. } => {
+            vec![
+                "give steps more time with --step-timeout, or step-timeout of [build] in config.toml; 0 is no limit"
+                    .into(),
+            ]
+        }
         StepProblem::MissingSource { guess, .. } => {
             let outside = leaves_context(&error.name).then(outside);
             outside.or_else(|| guess.as_deref().map(of_guess)).into_iter().collect()
@@ -176,7 +182,14 @@ fn outside() -> String {
 fn of_cause(cause: &Cause, store: &Path) -> Vec<String> {
     let one = |hint: String| vec![hint];
     match cause {
-        Cause::OutOfMemory => one("the kernel killed it because memory ran out".into()),
+        Cause::OutOfMemory { limit: Some(limit) } => one(format!(
+            "the kernel killed it because it needed more memory than the {:.4} MiB that --step-memory, or step-memory of \
+             [build] in config.toml, lets a step take",
+            *limit as f64 / f64::from(1 << 20)
+        )),
+        Cause::OutOfMemory { limit: None } => {
+            one("the kernel killed it because memory ran out: --jobs 1 runs one step at a time".into())
+        }
         Cause::Killed => {
             one("signal 9 ended it: if the machine's memory ran out, the kernel's log says so (dmesg)".into())
         }

@@ -54,6 +54,7 @@ pub(crate) fn of_build(error: &BuildError, dockerfile: &DockerfileText, store: &
     match error {
         BuildError::Dockerfile(errors) => of_dockerfile(errors, name, text),
         BuildError::Step(step) => of_step(step, name, text, store),
+        BuildError::Steps(steps) => of_steps(steps, name, text, store),
         BuildError::Base { name: base, reason, span } => {
             let place = place::of_base(text, span.as_ref(), base);
             let summary = format!("ERROR: failed to build: {base}: {reason}");
@@ -87,6 +88,16 @@ fn of_step(error: &StepError, name: &str, text: &str, store: &Path) -> Failure {
     failed
 }
 
+/// Each failure as if it were the only one, then all of them in short.
+fn of_steps(errors: &[StepError], name: &str, text: &str, store: &Path) -> Failure {
+    let each = errors.iter().map(|error| of_step(error, name, text, store).message);
+    let list = errors.iter().map(|error| format!("  {}: {}", error.name, error.problem));
+    let summary = format!("ERROR: {} steps failed:", errors.len());
+    let parts: Vec<String> =
+        each.chain([std::iter::once(summary).chain(list).collect::<Vec<_>>().join("\n")]).collect();
+    Failure::new(parts.join("\n\n"))
+}
+
 fn message(
     before: impl IntoIterator<Item = String>,
     summary: String,
@@ -113,7 +124,9 @@ pub(crate) fn of_dockerfile(errors: &[kiln_dockerfile::Error], name: &str, text:
 
 /// The end of what a process wrote.
 fn last_words(error: &StepError) -> Option<String> {
-    let StepProblem::Exit { diagnosis, .. } = &error.problem else { return None };
+    let (StepProblem::Exit { diagnosis, .. } | StepProblem::TimedOut { diagnosis, .. }) = &error.problem else {
+        return None;
+    };
     if diagnosis.output.is_empty() {
         return None;
     }

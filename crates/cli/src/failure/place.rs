@@ -110,7 +110,7 @@ fn program(cause: &Cause) -> Option<&str> {
         | Cause::NotExecutable(program)
         | Cause::NoFormat(program)
         | Cause::OtherMachine { program, .. } => Some(program),
-        Cause::OutOfMemory | Cause::Killed | Cause::DiskFull | Cause::NoShell(_) => None,
+        Cause::OutOfMemory { .. } | Cause::Killed | Cause::DiskFull | Cause::NoShell(_) => None,
     }
 }
 

@@ -8,6 +8,7 @@ fn subject(action: &Doing) -> Option<(Ticket, JobId, NodeId)> {
         Action::Identify { ticket, job, node, .. }
         | Action::LookUp { ticket, job, node, .. }
         | Action::Lock { ticket, job, node, .. }
+        | Action::Claim { ticket, job, node, .. }
         | Action::Execute { ticket, job, node, .. } => Some((*ticket, *job, *node)),
         _ => None,
     }
@@ -16,7 +17,9 @@ fn subject(action: &Doing) -> Option<(Ticket, JobId, NodeId)> {
 /// The key under which others may wait for an action too.
 fn key(action: &Doing) -> Option<Key> {
     match action {
-        Action::LookUp { lookup: Lookup::Recipe(key), .. } | Action::Lock { key, .. } => Some(*key),
+        Action::LookUp { lookup: Lookup::Recipe(key), .. } | Action::Lock { key, .. } | Action::Claim { key, .. } => {
+            Some(*key)
+        }
         Action::LookUp { lookup: Lookup::Content { identity, .. }, .. } | Action::Execute { identity, .. } => {
             Some(*identity.lock_key())
         }
@@ -30,10 +33,51 @@ impl Simulation {
         for action in self.state.on(event) {
             self.take(action);
         }
-        let running = self.count(|action| matches!(action, Action::Execute { .. }));
+        let running = self.running().len();
         assert!(running <= self.slots, "seed {}: {running} of {} run", self.seed, self.slots);
         self.seen.slots_full += usize::from(running == self.slots);
+        self.check_no_slot_is_wasted(running);
         self.check_needed();
+    }
+
+    /// Whose executions are under way.
+    fn running(&self) -> Vec<(JobId, Lane)> {
+        let places = self.pending.values().filter_map(|pending| match pending.action {
+            Action::Execute { job, node, .. } => Some((job, self.vertex(job, node).lane)),
+            _ => None,
+        });
+        places.collect()
+    }
+
+    /// Who has a lock and a claim and does nothing waits for a slot: only where there is none, or no room.
+    fn check_no_slot_is_wasted(&mut self, running: usize) {
+        let busy: BTreeSet<Key> = self.pending.values().filter_map(|pending| key(&pending.action)).collect();
+        let ready = self.claims.keys().filter(|key| !busy.contains(key)).count();
+        let most = self.slots.min(self.room.max(1));
+        assert!(ready == 0 || running >= most, "seed {}: {ready} wait while {running} of {most} run", self.seed);
+        let held_back = ready > 0 && running < self.slots;
+        self.seen.held_back += usize::from(held_back);
+        if held_back {
+            assert!(self.state.is_held_back(), "seed {}", self.seed);
+        }
+        assert_eq!(self.state.running(), running, "seed {}", self.seed);
+    }
+
+    /// An execution begins: there is room, and neither a job nor a lane that waits has fewer under way.
+    fn check_turn(&mut self, job: JobId, node: NodeId) {
+        let seed = self.seed;
+        let running = self.running();
+        assert!(running.len() < self.room.max(1), "seed {seed}: {} run, room for {}", running.len(), self.room);
+        let of_job = |job: JobId| running.iter().filter(|place| place.0 == job).count();
+        let of_lane = |place: (JobId, Lane)| running.iter().filter(|other| **other == place).count();
+        let own = (job, self.vertex(job, node).lane);
+        for (place, _) in self.state.census().into_iter().filter(|(place, (_, waiting))| *waiting > 0 && *place != own)
+        {
+            self.seen.turns += 1;
+            assert!(!self.players[&place.0].left, "seed {seed}: one that has left waits for a slot");
+            assert!(of_job(job) <= of_job(place.0), "seed {seed}: {own:?} before {place:?}");
+            assert!(place.0 != job || of_lane(own) <= of_lane(place), "seed {seed}: {own:?} before {place:?}");
+        }
     }
 
     /// Whatever is under way is waited for, or has been told to end.
@@ -120,9 +164,18 @@ impl Simulation {
                 let same = |other: &Doing| matches!(other, Action::Lock { key: k, .. } if k == key);
                 assert_eq!(self.count(same), 0, "seed {seed}: {action:?} twice");
             }
+            Action::Claim { job, node, key, inputs, .. } => {
+                assert!(self.locks.contains(key), "seed {seed}: {action:?} without lock");
+                assert!(!self.claims.contains_key(key), "seed {seed}: {action:?} again");
+                let values = self.inputs(*job, *node).map(|done| done.iter().map(|done| done.output).collect());
+                assert_eq!(values.as_ref(), Some(inputs), "seed {seed}: {action:?} on other inputs");
+            }
             Action::Execute { job, node, identity, inputs, .. } => {
                 let key = identity.lock_key();
                 assert!(self.locks.contains(key), "seed {seed}: {action:?} without lock");
+                let claims = self.world.nature(self.op(*job, *node)).claims;
+                assert_eq!(self.claims.get(key), Some(&claims), "seed {seed}: {action:?} without its claim");
+                self.check_turn(*job, *node);
                 assert!(!self.runs(*key), "seed {seed}: {action:?} twice");
                 self.check_execution(*job, *node, identity, inputs);
             }
@@ -165,6 +218,7 @@ impl Simulation {
         let seed = self.seed;
         assert!(self.locks.remove(&key), "seed {seed}: {key} let go, but not held");
         assert!(!self.runs(key), "seed {seed}: {key} let go while it runs");
+        self.claims.remove(&key);
     }
 
     /// The results of a vertex's inputs, if all have one.
@@ -295,6 +349,7 @@ impl Simulation {
         let seed = self.seed;
         assert!(self.state.is_idle(), "seed {seed}: not idle");
         assert!(self.locks.is_empty(), "seed {seed}: {:?} still locked", self.locks);
+        assert!(self.claims.is_empty(), "seed {seed}: {:?} still claimed", self.claims);
         assert!(self.players.values().all(|player| player.gone), "seed {seed}: not gone");
     }
 }

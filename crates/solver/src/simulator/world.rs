@@ -32,6 +32,12 @@ impl Random {
 /// What runs a vertex; its number says how it behaves, differently in each schedule.
 pub(super) type Op = u64;
 
+/// Something that one execution at a time may have, in any process.
+pub(super) type Resource = usize;
+
+/// How many resources there are.
+const RESOURCES: usize = 2;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nature {
     /// Only has a recipe key after it ran.
@@ -44,6 +50,8 @@ pub(super) struct Nature {
     pub(super) constant: bool,
     /// Its recipe key may have moved by the time that it ran.
     pub(super) drifts: bool,
+    /// What it must have for itself while it runs.
+    pub(super) claims: Option<Resource>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +74,7 @@ pub(super) struct World {
     /// The keys that any vertex has been identified by, which are those that are ever locked.
     pub(super) lockable: BTreeSet<Key>,
     pub(super) locked_by_others: BTreeSet<Key>,
+    pub(super) claimed_by_others: BTreeSet<Resource>,
 }
 
 fn hash(of: impl Hash) -> u64 {
@@ -83,6 +92,7 @@ impl World {
                 volatile: random.percent(20),
                 constant: random.percent(20),
                 drifts: random.percent(10),
+                claims: random.percent(40).then(|| random.below(RESOURCES)),
             })
             .collect();
         World { natures, ..World::default() }

@@ -1,10 +1,11 @@
 //! Flights: one execution per key at a time, for everybody who waits for it.
 //!
-//! Lock, look-up, slot, execution, unlock. Who comes with an equal key and equal inputs goes
+//! Lock, look-up, claim, slot, execution, unlock. Who comes with an equal key and equal inputs goes
 //! aboard; who comes with an equal key and other inputs, or while a flight is being cancelled,
 //! queues behind it.
 
 use super::job::{At, By, Phase};
+use super::queue::Place;
 use super::{Holder, State};
 use crate::protocol::{Action, Done, Found, How, Identity, JobId, Lookup, Product, Settled, Ticket};
 
@@ -12,9 +13,10 @@ use crate::protocol::{Action, Done, Found, How, Identity, JobId, Lookup, Product
 enum Stage {
     Locking(Ticket),
     LookingUp(Ticket),
-    /// Holds the lock, waits for a slot.
-    Ready,
-    Executing(Ticket),
+    Claiming(Ticket),
+    /// Holds all that it needs, waits for its turn at this place of the queue.
+    Ready(Place),
+    Executing(Ticket, Place),
 }
 
 #[derive(Debug)]
@@ -23,8 +25,12 @@ pub(super) struct Flight<K, O> {
     inputs: Vec<O>,
     /// Which records are asked once the lock is held.
     lookup: Option<By>,
-    stage: Stage,
+    /// What is under way; nothing only before the first.
+    stage: Option<Stage>,
     locked: bool,
+    /// The records were asked since the lock is held, as `lookup` says.
+    asked: bool,
+    claimed: bool,
     /// Whose world does the work. Always aboard, until nobody is.
     owner: At,
     /// Whether the owner whose world has begun the current stage has left since.
@@ -64,8 +70,10 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
                     identity,
                     inputs,
                     lookup,
-                    stage: Stage::Ready,
+                    stage: None,
                     locked: false,
+                    asked: false,
+                    claimed: false,
                     owner: at,
                     orphaned: false,
                     aboard: vec![at],
@@ -87,37 +95,48 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
             self.enter(&key, Stage::Locking(ticket));
             return self.actions.push(Action::Lock { ticket, job, node, key });
         }
-        let identity = flight.identity.clone();
-        let lookup = match (flight.lookup, identity.recipe()) {
-            (Some(By::Recipe), Some(recipe)) => Lookup::Recipe(recipe.clone()),
-            (Some(_), _) => Lookup::Content { inputs: flight.inputs.clone(), identity },
-            (None, _) => return self.wait_for_slot(key),
-        };
-        let ticket = self.ticket(Holder::Flight(key.clone()));
-        self.enter(&key, Stage::LookingUp(ticket));
-        self.actions.push(Action::LookUp { ticket, job, node, lookup });
+        if let Some(by) = flight.lookup.filter(|_| !flight.asked) {
+            let identity = flight.identity.clone();
+            let lookup = match (by, identity.recipe()) {
+                (By::Recipe, Some(recipe)) => Lookup::Recipe(recipe.clone()),
+                _ => Lookup::Content { inputs: flight.inputs.clone(), identity },
+            };
+            let ticket = self.ticket(Holder::Flight(key.clone()));
+            self.enter(&key, Stage::LookingUp(ticket));
+            return self.actions.push(Action::LookUp { ticket, job, node, lookup });
+        }
+        if !flight.claimed {
+            let inputs = flight.inputs.clone();
+            let ticket = self.ticket(Holder::Flight(key.clone()));
+            self.enter(&key, Stage::Claiming(ticket));
+            return self.actions.push(Action::Claim { ticket, job, node, key, inputs });
+        }
+        self.wait_for_slot(key);
     }
 
     fn enter(&mut self, key: &K, stage: Stage) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.stage = stage;
+            flight.stage = Some(stage);
             flight.orphaned = false;
         }
     }
 
     fn wait_for_slot(&mut self, key: K) {
-        self.enter(&key, Stage::Ready);
-        self.waiting_for_slot.push_back(key);
+        let Some(owner) = self.flights.get(&key).map(|flight| flight.owner) else { return };
+        let lane = self.node(owner).map(|node| node.vertex.lane).unwrap_or_default();
+        let place = Place { job: owner.job, lane };
+        self.enter(&key, Stage::Ready(place));
+        self.queue.push(place, key);
     }
 
     pub(super) fn fill_slots(&mut self) {
-        while self.free_slots > 0
-            && let Some(key) = self.waiting_for_slot.pop_front()
-        {
+        while let Some((place, key)) = self.queue.begin() {
             let ticket = self.ticket(Holder::Flight(key.clone()));
-            self.enter(&key, Stage::Executing(ticket));
-            let Some(flight) = self.flights.get(&key) else { continue };
-            self.free_slots -= 1;
+            self.enter(&key, Stage::Executing(ticket, place));
+            let Some(flight) = self.flights.get(&key) else {
+                self.queue.end(place);
+                continue;
+            };
             self.actions.push(Action::Execute {
                 ticket,
                 job: flight.owner.job,
@@ -139,22 +158,35 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
     }
 
     pub(super) fn flight_looked_up(&mut self, key: K, result: Result<Option<Found<K, O>>, E>) {
-        let Some(flight) = self.flights.get(&key) else { return };
+        let Some(flight) = self.flights.get_mut(&key) else { return };
         let by = flight.lookup.unwrap_or(By::Recipe);
+        flight.asked = matches!(result, Ok(None));
         match result {
             _ if flight.cancelled_by.is_some() => drop(self.end_flight(&key)),
             Ok(Some(Found { recipe, output })) => {
                 let done = Done { output, recipe, how: by.how(), anew: false, shared: false };
                 self.flight_done(key, done);
             }
-            Ok(None) => self.wait_for_slot(key),
+            Ok(None) => self.proceed(key),
+            Err(error) => self.flight_failed(key, error),
+        }
+    }
+
+    pub(super) fn flight_claimed(&mut self, key: K, result: Result<(), E>) {
+        let Some(flight) = self.flights.get_mut(&key) else { return };
+        flight.claimed = result.is_ok();
+        match result {
+            _ if flight.cancelled_by.is_some() => drop(self.end_flight(&key)),
+            Ok(()) => self.proceed(key),
             Err(error) => self.flight_failed(key, error),
         }
     }
 
     pub(super) fn flight_executed(&mut self, key: K, result: Result<Product<K, O>, E>) {
-        self.free_slots += 1;
         let Some(flight) = self.flights.get(&key) else { return };
+        if let Some(Stage::Executing(_, place)) = flight.stage {
+            self.queue.end(place);
+        }
         match result {
             _ if flight.cancelled_by.is_some() => drop(self.end_flight(&key)),
             Ok(Product { recipe, output, anew }) => {
@@ -176,7 +208,8 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
     /// Hands a failure to those aboard; but where the world that failed was of one that left, the
     /// next one tries.
     fn flight_failed(&mut self, key: K, error: E) {
-        if self.flights.get(&key).is_some_and(|flight| flight.orphaned) {
+        if let Some(flight) = self.flights.get_mut(&key).filter(|flight| flight.orphaned) {
+            flight.asked = false;
             return self.proceed(key);
         }
         let Some(flight) = self.end_flight(&key) else { return };
@@ -196,6 +229,7 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
                 if flight.owner == at {
                     flight.owner = *heir;
                     flight.orphaned = true;
+                    self.queue_anew(&key);
                 }
                 self.reconsider_lookup(key);
             }
@@ -217,24 +251,38 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
             return;
         }
         flight.lookup = lookup;
-        if matches!(flight.stage, Stage::Ready) {
-            self.waiting_for_slot.retain(|waiting| *waiting != key);
+        if let Some(Stage::Ready(place)) = flight.stage {
+            self.queue.remove(place, &key);
             self.proceed(key);
+        }
+    }
+
+    /// A flight that waits for its turn does so as its owner's.
+    fn queue_anew(&mut self, key: &K) {
+        if let Some(Stage::Ready(place)) = self.flights.get(key).and_then(|flight| flight.stage) {
+            self.queue.remove(place, key);
+            self.wait_for_slot(key.clone());
         }
     }
 
     fn cancel_flight(&mut self, key: K, job: JobId) {
         let Some(flight) = self.flights.get_mut(&key) else { return };
         match flight.stage {
-            Stage::Locking(ticket) | Stage::LookingUp(ticket) | Stage::Executing(ticket) => {
+            Some(
+                Stage::Locking(ticket)
+                | Stage::LookingUp(ticket)
+                | Stage::Claiming(ticket)
+                | Stage::Executing(ticket, _),
+            ) => {
                 flight.cancelled_by = Some(job);
                 self.burden(job);
                 self.actions.push(Action::Cancel { ticket });
             }
-            Stage::Ready => {
-                self.waiting_for_slot.retain(|waiting| *waiting != key);
+            Some(Stage::Ready(place)) => {
+                self.queue.remove(place, &key);
                 self.end_flight(&key);
             }
+            None => drop(self.end_flight(&key)),
         }
     }
 

@@ -13,7 +13,7 @@ type Scheduler = State<&'static str, u32, &'static str>;
 fn begin(state: &mut Scheduler, job: u64, cache: Cache, key: &'static str) -> Vec<Doing> {
     let job = JobId(job);
     state.on(Event::Join { job, policy: Policy::KeepGoing });
-    let vertex = Vertex { inputs: Vec::new(), cache };
+    let vertex = Vertex { cache, ..Vertex::default() };
     state.on(Event::Extend { job, vertices: vec![(NodeId(0), vertex)] });
     let request = RequestId(0);
     let actions = state.on(Event::Want { job, request, targets: vec![NodeId(0)] });
@@ -27,10 +27,23 @@ fn ticket(actions: &[Doing]) -> Ticket {
         Action::Identify { ticket, .. }
         | Action::LookUp { ticket, .. }
         | Action::Lock { ticket, .. }
+        | Action::Claim { ticket, .. }
         | Action::Execute { ticket, .. } => Some(*ticket),
         _ => None,
     });
     tickets.next_back().expect("an action with a ticket")
+}
+
+/// The lock is taken, and what is claimed under it: what is to be done then.
+fn locked_and_claimed(state: &mut Scheduler, lock: Ticket) -> Vec<Doing> {
+    let actions = state.on(Event::Locked { ticket: lock, result: Ok(()) });
+    claimed(state, &actions)
+}
+
+/// The last of `actions` is a claim, and it comes true: what is to be done then.
+fn claimed(state: &mut Scheduler, actions: &[Doing]) -> Vec<Doing> {
+    assert!(matches!(actions, [.., Action::Claim { .. }]), "{actions:?}");
+    state.on(Event::Claimed { ticket: ticket(actions), result: Ok(()) })
 }
 
 fn is_execution(action: &Doing) -> bool {
@@ -62,17 +75,32 @@ fn waiting_for_a_lock_holds_no_slot() {
     let mut state = Scheduler::new(NonZeroUsize::MIN);
     begin(&mut state, 0, Cache::Ignore, "held elsewhere");
     let lock = ticket(&begin(&mut state, 1, Cache::Ignore, "free"));
-    let actions = state.on(Event::Locked { ticket: lock, result: Ok(()) });
+    let actions = locked_and_claimed(&mut state, lock);
     assert!(is_execution(&actions[0]), "{actions:?}");
+}
+
+#[test]
+fn waiting_for_a_claim_holds_no_slot() {
+    let mut state = Scheduler::new(NonZeroUsize::MIN);
+    let lock = ticket(&begin(&mut state, 0, Cache::Ignore, "claimed elsewhere"));
+    let claiming = state.on(Event::Locked { ticket: lock, result: Ok(()) });
+    let lock = ticket(&begin(&mut state, 1, Cache::Ignore, "free"));
+    let actions = locked_and_claimed(&mut state, lock);
+    assert!(is_execution(&actions[0]), "{actions:?}");
+    // Nor does one that is cancelled while it waits let anything run, or keep its lock.
+    let left = state.on(Event::Leave { job: JobId(0) });
+    assert!(left.contains(&Action::Cancel { ticket: ticket(&claiming) }), "{left:?}");
+    let ended = state.on(Event::Claimed { ticket: ticket(&claiming), result: Err("cancelled") });
+    assert!(ended.contains(&Action::Unlock { key: "claimed elsewhere" }), "{ended:?}");
 }
 
 #[test]
 fn waiting_for_a_slot_can_be_cancelled() {
     let mut state = Scheduler::new(NonZeroUsize::MIN);
     let first = ticket(&begin(&mut state, 0, Cache::Ignore, "first"));
-    let running = ticket(&state.on(Event::Locked { ticket: first, result: Ok(()) }));
+    let running = ticket(&locked_and_claimed(&mut state, first));
     let second = ticket(&begin(&mut state, 1, Cache::Ignore, "second"));
-    assert!(state.on(Event::Locked { ticket: second, result: Ok(()) }).is_empty());
+    assert!(locked_and_claimed(&mut state, second).is_empty());
     let actions = state.on(Event::Leave { job: JobId(1) });
     assert!(actions.contains(&Action::Unlock { key: "second" }), "{actions:?}");
     let product = Product { recipe: "first", output: 1, anew: true };
@@ -86,7 +114,7 @@ fn waiting_for_a_slot_can_be_cancelled() {
 fn a_failure_is_not_remembered() {
     let mut state = Scheduler::new(NonZeroUsize::MIN);
     let lock = ticket(&begin(&mut state, 0, Cache::Ignore, "key"));
-    let running = ticket(&state.on(Event::Locked { ticket: lock, result: Ok(()) }));
+    let running = ticket(&locked_and_claimed(&mut state, lock));
     let actions = state.on(Event::Executed { ticket: running, result: Err("full disk") });
     assert!(actions.contains(&Action::Unlock { key: "key" }));
     let again = begin(&mut state, 1, Cache::Ignore, "key");
@@ -99,7 +127,7 @@ fn a_deep_graph_does_not_exhaust_the_stack() {
     let mut state = State::<u64, (), ()>::new(NonZeroUsize::MIN);
     let job = JobId(0);
     state.on(Event::Join { job, policy: Policy::FailFast });
-    let on = |below: Option<u64>| Vertex { inputs: below.map(NodeId).into_iter().collect(), cache: Cache::Use };
+    let on = |below: Option<u64>| Vertex { inputs: below.map(NodeId).into_iter().collect(), ..Vertex::default() };
     let vertices = (0..DEPTH).map(|node| (NodeId(node), on(node.checked_sub(1)))).collect();
     state.on(Event::Extend { job, vertices });
     let targets = vec![NodeId(DEPTH - 1)];
@@ -119,8 +147,8 @@ fn a_deep_graph_does_not_exhaust_the_stack() {
 /// Joins a job of two vertices, node 1 on node 0, identified as `a` and `b`; wants node 1.
 fn begin_two(state: &mut Scheduler, job: JobId, cache: Cache) -> Vec<Doing> {
     state.on(Event::Join { job, policy: Policy::KeepGoing });
-    let below = Vertex { inputs: Vec::new(), cache };
-    let above = Vertex { inputs: vec![NodeId(0)], cache: Cache::Use };
+    let below = Vertex { cache, ..Vertex::default() };
+    let above = Vertex { inputs: vec![NodeId(0)], ..Vertex::default() };
     let vertices = vec![(NodeId(0), below), (NodeId(1), above)];
     state.on(Event::Extend { job, vertices });
     let request = RequestId(0);
@@ -136,7 +164,7 @@ fn an_equal_key_on_other_inputs_is_not_shared() {
     let mut state = Scheduler::new(NonZeroUsize::MIN);
     // The first job makes `a` anew, and `b` is on its way to be made of that.
     let lock = ticket(&begin_two(&mut state, JobId(0), Cache::Ignore));
-    let running = ticket(&state.on(Event::Locked { ticket: lock, result: Ok(()) }));
+    let running = ticket(&locked_and_claimed(&mut state, lock));
     let product = Product { recipe: "a", output: 2, anew: true };
     let actions = state.on(Event::Executed { ticket: running, result: Ok(product) });
     let first = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(None) });
@@ -150,6 +178,7 @@ fn an_equal_key_on_other_inputs_is_not_shared() {
     // So it makes its own `b` after the first has.
     let actions = state.on(Event::Locked { ticket: ticket(&first), result: Ok(()) });
     let actions = state.on(Event::LookedUp { ticket: ticket(&actions), result: Ok(None) });
+    let actions = claimed(&mut state, &actions);
     let product = Product { recipe: "b", output: 22, anew: true };
     let actions = state.on(Event::Executed { ticket: ticket(&actions), result: Ok(product) });
     let unlocked = actions.iter().position(|action| *action == Action::Unlock { key: "b" });

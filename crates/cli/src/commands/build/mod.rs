@@ -28,7 +28,7 @@ use flags::{Call, Resolved};
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
     let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
     let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
-    let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments)?;
+    let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments, &caller.config()?.build)?;
     let is_told = matches!(call, Call::Outline(_) | Call::Targets(_));
     // What is told of a Dockerfile in a directory needs no store.
     if is_told && !contexts.is_fetched() {
@@ -105,17 +105,23 @@ fn build(
     built
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP cancels the build; it then ends in order.
+/// The first SIGINT, SIGTERM or SIGHUP cancels the build; it then ends in order. The second ends it at once: what runs
+/// for it notices that it is gone, and the next kiln cleans up.
 fn cancel_on_signals(cancellation: CancellationToken) -> tokio::task::JoinHandle<()> {
     use tokio::signal::unix::{SignalKind, signal};
     tokio::spawn(async move {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        let mut signalled = async || {
+            tokio::select! {
+                _ = interrupt.recv() => 2,
+                _ = terminate.recv() => 15,
+                _ = hangup.recv() => 1,
+            }
+        };
+        signalled().await;
         cancellation.cancel();
+        let signal = signalled().await;
+        std::process::exit(128 + signal);
     })
 }

@@ -1,8 +1,19 @@
-//! `--shm-size` and `--ulimit`: sizes and limits of RUN, as Go's docker/go-units reads them.
+//! Sizes and limits of RUN: `--shm-size` and `--ulimit`, as Go's docker/go-units reads them, and what each step may
+//! take, `--step-…`, as docker takes it of a container.
 
 use std::collections::BTreeMap;
 
+use kiln_build::Bounds;
 use kiln_graph::Ulimit;
+
+use crate::config::BuildConfig;
+
+/// The least memory that docker lets a container have, in bytes.
+const LEAST_MEMORY: u64 = 6 << 20;
+/// The least share of a processor that the kernel can give out.
+const LEAST_CPUS: f64 = 0.01;
+/// More processors than there are anywhere.
+const MOST_CPUS: f64 = 1e6;
 
 /// The limits that a process has on Linux, by the names of setrlimit(2).
 const NAMES: [&str; 15] = [
@@ -45,6 +56,32 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     if (0.0..=9e15).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
 }
 
+/// `512m`; no less than docker takes, or 0.
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        few @ 1..LEAST_MEMORY => Err(format!("{few} bytes are too few: 6MB is the least that can be allowed")),
+        other => Ok(other),
+    }
+}
+
+/// `1.5`; no less than docker takes, or 0.
+pub(super) fn cpus(text: &str) -> Result<f64, String> {
+    let number: f64 = text.trim().parse().map_err(|_| format!("invalid number of processors: '{text}'"))?;
+    match number == 0.0 || (LEAST_CPUS..=MOST_CPUS).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("{text} processors cannot be allowed: from {LEAST_CPUS} on")),
+    }
+}
+
+/// What each step may take: as the flags say, and what they do not say as the configuration does. 0 is no limit.
+pub(super) fn of_step(flags: Bounds, config: &BuildConfig) -> Bounds {
+    Bounds {
+        time: flags.time.or(config.step_timeout).filter(|time| !time.is_zero()),
+        memory: flags.memory.or(config.step_memory).filter(|bytes| *bytes > 0),
+        cpus: flags.cpus.or(config.step_cpus).filter(|cpus| *cpus > 0.0),
+    }
+}
+
 /// `NAME=SOFT[:HARD]`; -1 is no limit.
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     let bad = || format!("invalid ulimit argument: {text}");
@@ -69,6 +106,8 @@ pub(super) fn last_of_each(limits: &[Ulimit]) -> Vec<Ulimit> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -87,6 +126,24 @@ mod tests {
         for text in ["x", "", "-1", "1q", "m", "1e400", "99999999999999999999", "NaN", "20000000p"] {
             assert_eq!(bytes(text), Err(format!("invalid size: '{text}'")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_may_take_what_docker_lets_a_container_take() {
+        assert_eq!((memory("6m"), memory("0"), memory("1.5g")), (Ok(6 << 20), Ok(0), Ok(3 << 29)));
+        assert_eq!((cpus("1.5"), cpus("0"), cpus(".01")), (Ok(1.5), Ok(0.0), Ok(0.01)));
+        assert!(memory("5m").is_err());
+        for text in ["", "x", "-1", "0.001", "NaN", "inf", "1e9"] {
+            assert!(cpus(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_configuration_also_where_they_take_a_limit_away() {
+        let config = BuildConfig { step_memory: Some(1 << 30), step_cpus: Some(2.0), ..BuildConfig::default() };
+        let flags = Bounds { memory: Some(0), time: Some(Duration::from_secs(1)), ..Bounds::default() };
+        let bounds = Bounds { memory: None, time: Some(Duration::from_secs(1)), cpus: Some(2.0) };
+        assert_eq!(of_step(flags, &config), bounds);
     }
 
     #[test]

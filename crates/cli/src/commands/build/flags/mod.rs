@@ -19,11 +19,12 @@ pub(crate) use raw::BuildArguments;
 
 use std::collections::BTreeMap;
 
-use kiln_build::{Annotation, DockerfileText, Request};
+use kiln_build::{Annotation, Bounds, DockerfileText, Request};
 use kiln_dockerfile::NoCache;
 use kiln_oci::{Platform, Reference};
 
 use crate::arguments;
+use crate::config::BuildConfig;
 use crate::contexts::Asked;
 use crate::display::Progress;
 use crate::failure::Failure;
@@ -46,13 +47,13 @@ pub(super) struct Resolved {
 }
 
 /// What the flags mean; nothing is looked up that the command line does not name, and contexts come last.
-pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
+pub(super) fn resolve(arguments: &BuildArguments, config: &BuildConfig) -> Result<Resolved, Failure> {
     let environment = Environment::read(&|name| std::env::var(name).ok()).map_err(malformed)?;
     refuse(arguments, &environment)?;
     let call = call(arguments)?;
     let progress = progress::resolve(&arguments.progress, arguments.quiet, environment.progress.as_deref());
     let progress = progress.map_err(malformed)?;
-    let request = request(arguments, &environment)?;
+    let request = request(arguments, &environment, config)?;
     let named: Vec<String> = arguments.build_contexts.iter().filter(|text| !text.is_empty()).cloned().collect();
     let keep = request.build_args.get(KEEP_GIT_DIRECTORY).and_then(|value| arguments::truth(value)) == Some(true);
     let contexts = Asked::parse(&arguments.context, arguments.file.as_deref(), &named, keep)?;
@@ -60,7 +61,7 @@ pub(super) fn resolve(arguments: &BuildArguments) -> Result<Resolved, Failure> {
 }
 
 /// The build without its contexts.
-fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Request, Failure> {
+fn request(arguments: &BuildArguments, environment: &Environment, config: &BuildConfig) -> Result<Request, Failure> {
     let names = parse_all(&arguments.tags, name)?;
     let platforms = platforms(&arguments.platforms, environment.platform.as_deref())?;
     let outputs = outputs(arguments, environment, &names, platforms.len())?;
@@ -69,6 +70,7 @@ fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Requ
     let cache_to = caches::to(&arguments.cache_to, inline).map_err(malformed)?;
     caches::check_inline(&cache_to, outputs.makes_image() || inline).map_err(malformed)?;
     let network = entitlements::network(&arguments.network)?;
+    let step_bounds = Bounds { time: arguments.step_timeout, memory: arguments.step_memory, cpus: arguments.step_cpus };
     Ok(Request {
         dockerfile: DockerfileText::default(),
         build_args,
@@ -90,7 +92,9 @@ fn request(arguments: &BuildArguments, environment: &Environment) -> Result<Requ
         all_stages: arguments.all_stages,
         cache_from: caches::from(&arguments.cache_from).map_err(malformed)?,
         cache_to,
-        jobs: arguments.jobs,
+        jobs: arguments.jobs.or(config.jobs),
+        keep_going: arguments.keep_going,
+        step_bounds: limits::of_step(step_bounds, config),
     })
 }
 
@@ -253,6 +257,8 @@ mod tests {
             let _ = hosts::extra_host(&text);
             let _ = later::attestations(list, Some(&text), None);
             let _ = limits::bytes(&text);
+            let _ = limits::memory(&text);
+            let _ = limits::cpus(&text);
             let _ = limits::ulimit(&text);
             let _ = name(&text);
             let _ = pairs::build_args(list, &|_| None);

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kiln_graph::Ulimit;
 
@@ -62,9 +63,12 @@ pub(crate) struct BuildArguments {
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
-    /// How many steps run at once
+    /// How many steps run at once (default: 64, fewer while memory is short)
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
+    /// After a step failed, finish those that do not need it
+    #[arg(long)]
+    pub(super) keep_going: bool,
     /// Set a label of the image, NAME=VALUE
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(super) labels: Vec<String>,
@@ -120,6 +124,15 @@ pub(crate) struct BuildArguments {
     /// An SSH agent or keys for RUN --mount=type=ssh, ID[=SOCKET|KEY[,KEY]]
     #[arg(long = "ssh", value_name = "SPEC")]
     pub(crate) ssh: Vec<String>,
+    /// How many processors each RUN may keep busy, such as 1.5; 0 is no limit
+    #[arg(long, value_name = "NUMBER", value_parser = limits::cpus)]
+    pub(super) step_cpus: Option<f64>,
+    /// How much memory each RUN may take; 0 is no limit
+    #[arg(long, value_name = "BYTES", value_parser = limits::memory)]
+    pub(super) step_memory: Option<u64>,
+    /// How long each RUN may take, such as 90s or 1h30m; 0 is no limit
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::duration)]
+    pub(super) step_timeout: Option<Duration>,
     /// Name (and tag) of the image; may be given several times
     #[arg(short = 't', long = "tag", value_name = "NAME")]
     pub(super) tags: Vec<String>,
