@@ -3,7 +3,7 @@
 //! Only regular files and directories are ever opened; everything is reached from its directory's
 //! descriptor, so that a directory that is moved meanwhile cannot lead elsewhere.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,6 +14,16 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
 
 use super::{ContextEntry, ContextError, Snapshot};
+
+/// So many files are looked at by one task, where there are no directories beside them.
+const FILES_A_TASK: usize = 64;
+
+/// What is in a directory.
+struct Listing {
+    names: Vec<CString>,
+    /// Whether there may be directories among it.
+    deep: bool,
+}
 
 /// One walk of a context.
 pub(super) struct Walk<'a> {
@@ -32,9 +42,10 @@ impl<'a> Walk<'a> {
     }
 
     fn directory(&self, fd: &OwnedFd, path: &[u8], inherited: &Inherited) -> Result<Vec<ContextEntry>, ContextError> {
-        let mut names = list(fd, path)?;
+        let Listing { mut names, deep } = list(fd, path)?;
         names.sort_unstable();
-        let found = names.par_iter().with_min_len(64).try_fold(Vec::new, |mut entries, name| {
+        let least = if deep { 1 } else { FILES_A_TASK };
+        let found = names.par_iter().with_min_len(least).try_fold(Vec::new, |mut entries, name| {
             self.entry(fd, path, name, inherited, &mut entries)?;
             Ok(entries)
         });
@@ -92,16 +103,17 @@ fn ask(ignore: &IgnoreMatcher, path: &[u8], inherited: &Inherited) -> Result<(bo
     Ok((verdict.excluded, verdict.inherited))
 }
 
-fn list(fd: &OwnedFd, path: &[u8]) -> Result<Vec<std::ffi::CString>, ContextError> {
+fn list(fd: &OwnedFd, path: &[u8]) -> Result<Listing, ContextError> {
     let fail = |error| ContextError::entry(path, error);
-    let mut names = Vec::new();
+    let mut listing = Listing { names: Vec::new(), deep: false };
     for item in Dir::read_from(fd).map_err(fail)? {
         let item = item.map_err(fail)?;
         if !matches!(item.file_name().to_bytes(), b"." | b"..") {
-            names.push(item.file_name().to_owned());
+            listing.deep |= matches!(item.file_type(), FileType::Directory | FileType::Unknown);
+            listing.names.push(item.file_name().to_owned());
         }
     }
-    Ok(names)
+    Ok(listing)
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Box<[u8]> {

@@ -21,6 +21,9 @@ impl LayerWriter {
     pub(super) fn drop_unchanged(&self) -> Result<()> {
         let Some(lower) = self.lower.as_ref().filter(|lower| !lower.layers().is_empty()) else { return Ok(()) };
         let mut unchanged = self.unchanged(lower)?;
+        if unchanged.is_empty() {
+            return Ok(());
+        }
         let (mut idle, mut parents) = (Vec::new(), Vec::new());
         let mut following: Option<Vec<u8>> = None;
         for (path, _) in self.state().tree.iter().rev() {
