@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_cache::Inline;
 use kiln_dockerfile::{Bases, Dockerfile, Lowered, Plan, PlanOptions, check_frontend};
-use kiln_graph::{Definition, SourceSpan, VertexId};
+use kiln_graph::{Definition, VertexId};
 use kiln_images::export::{Exported, ImageContent};
 use kiln_oci::{Digest, ImageConfig, Platform};
 use kiln_progress::{Outcome as TaskOutcome, Sink, Warning};
@@ -18,7 +18,7 @@ use crate::cache::{self, Elsewhere, ResultLayers};
 use crate::client::Client;
 use crate::error::{BuildError, StepError, StepProblem};
 use crate::executor::{self, How};
-use crate::explain::Explanation;
+use crate::explain::{About, BuildOutcome, ExplainedBuild, Texts, Trace, report};
 use crate::history::dated;
 use crate::output::{self, Built, Written};
 use crate::platforms;
@@ -33,6 +33,7 @@ pub struct Builder {
     store: Store,
     tier: Tier,
     registry: kiln_registry::Client,
+    explained: Arc<Mutex<Option<ExplainedBuild>>>,
 }
 
 /// What a build made.
@@ -44,8 +45,6 @@ pub struct Outcome {
     pub kept: Option<Exported>,
     /// What was written for each output of the request, in order; `None` for file systems.
     pub exported: Vec<Option<Exported>>,
-    /// What became of each step, in the order of the Dockerfile.
-    pub steps: Vec<StepReport>,
     /// The base images, as they were found.
     pub bases: Bases,
 }
@@ -61,17 +60,6 @@ pub struct BuiltImage {
     pub config: ImageConfig,
 }
 
-/// What became of a step.
-#[derive(Clone, Debug)]
-pub struct StepReport {
-    /// As it is shown, such as `[2/3] RUN make`.
-    pub name: String,
-    /// Where it stands.
-    pub span: Option<SourceSpan>,
-    /// Why it ran or did not.
-    pub explanation: Explanation,
-}
-
 /// Whom a build serves: who is asked, who watches, who may cancel.
 struct Watched {
     client: Arc<dyn Client>,
@@ -84,7 +72,6 @@ struct Solved {
     /// An image for each platform.
     contents: Vec<ImageContent>,
     epoch: Option<i64>,
-    reports: Vec<StepReport>,
     steps: Arc<Steps>,
     /// What was wanted of them, and what it is.
     targets: Vec<VertexId>,
@@ -104,7 +91,7 @@ impl Solved {
 impl Builder {
     /// A builder for a store, with what this process may do and how it talks to registries.
     pub fn new(store: Store, tier: Tier, registry: kiln_registry::Client) -> Self {
-        Builder { store, tier, registry }
+        Builder { store, tier, registry, explained: Arc::default() }
     }
 
     /// Builds.
@@ -188,22 +175,23 @@ impl Builder {
         elsewhere: Arc<Elsewhere>,
         watched: &Watched,
     ) -> Result<Solved, BuildError> {
+        let started = OffsetDateTime::now_utc();
         let joined = platforms::joined(&lowered).map_err(|error| BuildError::Internal(error.to_string()))?;
         let (definition, targets) = joined;
         let wanted: Vec<VertexId> = targets.iter().copied().flatten().collect();
-        let solving = async {
-            loop {
-                let steps = Arc::new(self.steps(request, definition.clone(), &elsewhere, watched));
-                match self.solve_once(request, &steps, &wanted, watched).await {
-                    Err(error) if lost_layer(&error) => watched.progress.warn(Warning {
-                        short: format!("{error}: the steps that made it are executed"),
-                        detail: Vec::new(),
-                    }),
-                    made => return made.map(|made| (steps, made)),
-                }
+        let (steps, made) = loop {
+            let steps = Arc::new(self.steps(request, definition.clone(), &elsewhere, watched));
+            match self.solve_once(request, &steps, &wanted, watched).await {
+                Err(error) if lost_layer(&error) => watched.progress.warn(Warning {
+                    short: format!("{error}: the steps that made it are executed"),
+                    detail: Vec::new(),
+                }),
+                made => break (steps, made),
             }
         };
-        let (steps, made) = solving.await?;
+        let explained = platform_of_each(&steps, &targets, &platforms);
+        self.explain(request, &steps, started, explained, made.as_ref().err()).await;
+        let made = made?;
         let epoch = lowered.iter().find_map(|each| each.source_date_epoch);
         let mut results = made.iter();
         let contents = lowered
@@ -212,7 +200,7 @@ impl Builder {
             .zip(targets)
             .map(|((lowered, platform), target)| content(lowered, platform, target.and_then(|_| results.next())));
         let contents = contents.collect();
-        Ok(Solved { contents, epoch, reports: reports(&steps), steps, targets: wanted, results: made })
+        Ok(Solved { contents, epoch, steps, targets: wanted, results: made })
     }
 
     /// Runs the steps, and makes the result be here if anybody reads it.
@@ -245,6 +233,39 @@ impl Builder {
         here
     }
 
+    /// What is told of the steps of the last build that came so far as to have any.
+    pub fn explained(&self) -> Option<ExplainedBuild> {
+        self.explained.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps why the steps of a build ran. That this cannot be done is no reason to fail.
+    async fn explain(
+        &self,
+        request: &Request,
+        steps: &Arc<Steps>,
+        started: OffsetDateTime,
+        targets: Vec<(VertexId, Platform)>,
+        error: Option<&BuildError>,
+    ) {
+        let outcome = match error {
+            None => BuildOutcome::Done,
+            Some(BuildError::Cancelled) => BuildOutcome::Cancelled,
+            Some(_) => BuildOutcome::Failed,
+        };
+        let images = request.names.iter().map(|name| name.with_default_tag().familiar()).collect();
+        let about = About { started, outcome, images, target: request.target.clone(), targets };
+        let explaining = Arc::clone(steps);
+        let explained = blocking(move || report(&explaining, about)).await;
+        match explained {
+            Ok(Ok(build)) => *self.explained.lock().unwrap_or_else(PoisonError::into_inner) = Some(build),
+            Ok(Err(error)) => {
+                let short = format!("why steps ran could not be kept: {}", crate::error::chain(&error));
+                steps.progress.warn(Warning { short, detail: Vec::new() });
+            }
+            Err(_) => {}
+        }
+    }
+
     fn steps(&self, request: &Request, definition: Definition, elsewhere: &Arc<Elsewhere>, watched: &Watched) -> Steps {
         let Watched { client, progress, .. } = watched;
         Steps {
@@ -254,6 +275,7 @@ impl Builder {
             client: Arc::clone(client),
             registry: self.registry.clone(),
             sources: Sources::new(self.store.clone(), self.registry.clone(), Arc::clone(client)),
+            texts: Texts::new(&request.dockerfile.text, &definition),
             definition,
             allow: request.allow.clone(),
             bounds: request.step_bounds,
@@ -267,7 +289,7 @@ impl Builder {
             context_selections: Mutex::default(),
             tasks: Mutex::default(),
             phases: Mutex::default(),
-            explanations: Mutex::default(),
+            trace: Trace::default(),
             logs: Mutex::default(),
             noted: Mutex::default(),
         }
@@ -300,7 +322,7 @@ fn export(
     if request.cache_to.iter().any(|to| to.place.is_none()) {
         solved.write_inline_cache(store)?;
     }
-    let Solved { contents, epoch, reports, .. } = solved;
+    let Solved { contents, epoch, .. } = solved;
     let built = Built { store, images: &contents, names: &request.names, epoch };
     let task = progress.task("exporting the result");
     task.start();
@@ -320,7 +342,7 @@ fn export(
         id: ids.get(place).cloned(),
         config: content.config,
     });
-    let outcome = Outcome { images: images.collect(), kept, exported, steps: reports, bases: Bases::new() };
+    let outcome = Outcome { images: images.collect(), kept, exported, bases: Bases::new() };
     Ok((outcome, pushes))
 }
 
@@ -388,14 +410,15 @@ fn build_id() -> String {
     format!("{}-{}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000, std::process::id())
 }
 
-fn reports(steps: &Steps) -> Vec<StepReport> {
-    let explanations = steps.explanations.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut explained: Vec<(&VertexId, &Explanation)> = explanations.iter().collect();
-    explained.sort_by_key(|(id, _)| (steps.vertex(**id).meta.span.as_ref().map(|span| span.first_line), **id));
-    let report = |(id, explanation): (&VertexId, &Explanation)| StepReport {
-        name: steps.vertex(*id).meta.name.clone(),
-        span: steps.vertex(*id).meta.span.clone(),
-        explanation: explanation.clone(),
+/// The targets, each with the platform of what it becomes; those beyond the platforms are only cached.
+fn platform_of_each(
+    steps: &Steps,
+    targets: &[Option<VertexId>],
+    platforms: &[Platform],
+) -> Vec<(VertexId, Platform)> {
+    let of = |(place, target): (usize, &Option<VertexId>)| {
+        let platform = |id| platforms.get(place).unwrap_or(&steps.vertex(id).platform).clone();
+        target.map(|id| (id, platform(id)))
     };
-    explained.into_iter().map(report).collect()
+    targets.iter().enumerate().filter_map(of).collect()
 }

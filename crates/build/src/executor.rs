@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{BuildError, StepError, StepProblem};
-use crate::explain::Explanation;
+use crate::explain::Ended;
 use crate::memory::MemoryRoom;
 use crate::step::{Held, Made, Phase, Rootfs, Steps};
 use waiting::Claim;
@@ -230,7 +230,10 @@ impl World for Executor {
         }
         match settled {
             Settled::Done(done) => self.done(id, done),
-            Settled::Failed(failure) => self.finish(id, Outcome::Failed(failure.to_string())),
+            Settled::Failed(failure) => {
+                self.steps.trace.ended(id, Ended::Failed, None);
+                self.finish(id, Outcome::Failed(failure.to_string()));
+            }
             Settled::Cancelled if self.steps.is_started(id) => self.finish(id, Outcome::Cancelled),
             Settled::Cancelled | Settled::Blocked(_) => {}
         }
@@ -273,10 +276,10 @@ impl Executor {
     }
 
     fn done(&self, id: VertexId, done: &Done<Key, Made>) {
+        self.steps.trace.ended(id, Ended::from(done.how), Some(&done.recipe));
         match done.how {
             kiln_solver::How::HitByRecipe => self.hit(id),
             kiln_solver::How::HitByContent => {
-                self.steps.explained(id, Explanation::SameContent);
                 self.finish(id, Outcome::Cached);
             }
             kiln_solver::How::Executed => self.finish(id, Outcome::Done),
@@ -290,9 +293,10 @@ impl Executor {
                 continue;
             }
             if self.steps.is_fetched(id) {
+                self.steps.trace.ended(id, Ended::Executed, None);
                 self.finish(id, Outcome::Done);
             } else {
-                self.steps.explained(id, Explanation::Hit);
+                self.steps.trace.ended(id, Ended::HitByRecipe, None);
                 self.finish(id, Outcome::Cached);
             }
         }

@@ -28,7 +28,7 @@ mod ssh;
 mod step;
 mod tree;
 
-pub use build::{Builder, BuiltImage, Outcome, StepReport};
+pub use build::{Builder, BuiltImage, Outcome};
 pub use check::CheckOptions;
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
 pub use context::{
@@ -37,7 +37,10 @@ pub use context::{
 };
 pub use diagnosis::{Cause, Diagnosis, Installer};
 pub use error::{BuildError, Entitlement, StepError, StepProblem, chain, errno};
-pub use explain::{Change, Explanation};
+pub use explain::{
+    BaseCause, BaseImage, BuildOutcome, ComparedWith, ExplainedBuild, ExplainedStep, FileAspect, HitKind, Novelty,
+    Position, Reason, StepResult,
+};
 pub use file::Guess;
 pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::users::UserError;

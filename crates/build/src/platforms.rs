@@ -27,11 +27,13 @@ pub(crate) fn joined(lowered: &[Lowered]) -> Result<(Definition, Vec<Option<Vert
     let mut targets = Vec::new();
     for each in lowered {
         let mut places: Vec<VertexId> = Vec::new();
-        for (_, vertex) in each.definition.iter() {
+        for (id, vertex) in each.definition.iter() {
             let mut vertex = vertex.clone();
             let moved = |edge: &Edge| Edge { vertex: places[edge.vertex.0 as usize], ..*edge };
             vertex.inputs = vertex.inputs.iter().map(moved).collect();
-            places.push(definition.add(vertex)?);
+            let place = definition.add(vertex)?;
+            each.definition.also(id).iter().for_each(|meta| definition.note(place, meta.clone()));
+            places.push(place);
         }
         targets.push(each.target.map(|target| places[target.0 as usize]));
     }

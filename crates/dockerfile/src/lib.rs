@@ -61,6 +61,7 @@ pub use frontend::{Syntax, check_frontend, detect_syntax};
 pub use heredoc::Heredoc;
 pub use instruction::{Argument, CommandLine, Copy, Instruction, Located, Pair, Run};
 pub use interpret::INSTRUCTIONS;
+pub use lower::MAIN_CONTEXT;
 pub use mount::{Mount, MountFields, MountSharing, MountType};
 pub use options::{Base, BaseName, Bases, NamedContext, NoCache, PlanOptions, ResolvedBase};
 pub use plan::{Lowered, Plan};

@@ -145,6 +145,7 @@ pub struct Definition {
     op_digests: Vec<OpDigest>,
     digests: Vec<VertexDigest>,
     places: HashMap<VertexDigest, VertexId>,
+    also: HashMap<VertexId, Vec<Meta>>,
 }
 
 impl Definition {
@@ -161,8 +162,9 @@ impl Definition {
         self.check_inputs(&vertex)?;
         let op_digest = vertex.op_digest()?;
         let digest = self.digest_of(op_digest, &vertex.inputs);
-        if let Some(known) = self.places.get(&digest) {
-            return Ok(*known);
+        if let Some(known) = self.places.get(&digest).copied() {
+            self.note(known, vertex.meta);
+            return Ok(known);
         }
         let id = VertexId(self.vertices.len() as u32);
         self.vertices.push(vertex);
@@ -196,6 +198,19 @@ impl Definition {
             hasher.update(&edge.output.to_le_bytes());
         }
         VertexDigest(*hasher.finalize().as_bytes())
+    }
+
+    /// Notes that something equal to a vertex stands elsewhere too.
+    pub fn note(&mut self, id: VertexId, meta: Meta) {
+        let also = self.also.entry(id).or_default();
+        if self.vertices[id.0 as usize].meta.name != meta.name && also.iter().all(|known| known.name != meta.name) {
+            also.push(meta);
+        }
+    }
+
+    /// Where else something equal to a vertex stands: the vertex itself has what people read of the first.
+    pub fn also(&self, id: VertexId) -> &[Meta] {
+        self.also.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// How many vertices there are.
@@ -294,6 +309,7 @@ mod tests {
         let mut renamed = context("context");
         renamed.meta.name = "another name".into();
         assert_eq!(definition.add(renamed).unwrap(), first);
+        assert_eq!(definition.also(first).iter().map(|meta| meta.name.as_str()).collect::<Vec<_>>(), ["another name"]);
         assert_ne!(definition.add(context("other")).unwrap(), first);
         assert_eq!(definition.len(), 2);
     }

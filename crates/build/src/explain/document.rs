@@ -1,18 +1,18 @@
 //! What is told of a build's steps: the shape in which it is kept and printed as JSON.
 //!
-//! The shape is stable: [`VERSION`] is raised when a member changes its meaning or goes; members and kinds of reasons
+//! The shape is stable: `VERSION` is raised when a member changes its meaning or goes; members and kinds of reasons
 //! may be added. Absent members are left out or `null`. Secrets never get here: see `step::inputs`.
 
 use kiln_store::EvictionCause;
 use serde::{Deserialize, Serialize};
 
 /// The version of the shape.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// A build, and why each of its steps ran or did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedBuild {
-    /// [`VERSION`].
+    /// The version of the shape, 1.
     pub version: u32,
     /// Names the build in this store.
     pub id: String,
@@ -64,6 +64,8 @@ pub struct Position {
 /// What became of a step, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedStep {
+    /// Its place in the list of steps, from 0, by which others name it.
+    pub index: usize,
     /// Where it stands.
     #[serde(flatten)]
     pub position: Position,
@@ -90,8 +92,9 @@ pub struct ExplainedStep {
     pub key: Option<String>,
     /// The digest of the operation without its inputs, in hexadecimal.
     pub operation: String,
-    /// The steps that it works on, by their places in the list; the one whose files it continues comes first.
-    pub inputs: Vec<usize>,
+    /// For each place in which it names an input, the steps that made it, by their places in the list: several where
+    /// layers are stacked, none for a context. What it continues comes first.
+    pub inputs: Vec<Vec<usize>>,
     /// Of a base image: what it was resolved to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image: Option<BaseImage>,
@@ -301,6 +304,10 @@ pub enum Reason {
         /// The build in which it failed.
         build: String,
     },
+    /// Another build recorded the same result while this step ran.
+    RecordedMeanwhile,
+    /// It was fetched: it was not in the store.
+    Fetched,
     /// No earlier run is known.
     NeverSeen {
         /// What of it is new.

@@ -39,7 +39,8 @@ struct FileCopy<'a> {
 /// The first name of a file that has several, and where it goes.
 type FirstName<'a> = (&'a Node, Vec<u8>);
 
-type LandedFiles = HashMap<Vec<u8>, LandedFile>;
+/// What was copied from a context, by path in it.
+pub(crate) type LandedFiles = HashMap<Vec<u8>, LandedFile>;
 
 impl<'a> Copier<'a> {
     pub(super) fn new(

@@ -27,6 +27,11 @@ impl Selection {
         Ok(*hasher.hasher.finalize().as_bytes())
     }
 
+    /// Whether a source that is a directory counts itself.
+    pub(crate) fn counts_roots(&self) -> bool {
+        self.mounted
+    }
+
     /// All regular files that are selected.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Node> {
         self.sources

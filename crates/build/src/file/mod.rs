@@ -15,6 +15,7 @@ mod run;
 mod select;
 mod wildcard;
 
+pub(crate) use copy::LandedFiles;
 pub(crate) use digest::Counted;
 pub(crate) use error::FileError;
 pub use missing::Guess;

@@ -133,7 +133,7 @@ impl Steps {
     }
 
     /// What part of an input counts: what a copy or a mount takes; all of it for a base (`None`).
-    fn selected_part(&self, id: VertexId, place: usize) -> Option<Wanted<'_>> {
+    pub(super) fn selected_part(&self, id: VertexId, place: usize) -> Option<Wanted<'_>> {
         match &self.vertex(id).op {
             Op::File(file) => {
                 let place = place.checked_sub(usize::from(file.base.is_some()))?;
@@ -170,13 +170,13 @@ impl Steps {
         distant.slots.iter().map(id).collect()
     }
 
-    fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {
+    pub(super) fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {
         let ids = layers.iter().map(|layer| self.store.layers().content_id(layer));
         ids.collect::<Result<_, _>>().map_err(StepProblem::from)
     }
 
     /// The digest of what a step takes from layers. A source that is missing there is nothing.
-    fn rootfs_selection(&self, layers: &[Layer], wanted: Wanted<'_>) -> Result<[u8; 32], StepProblem> {
+    pub(super) fn rootfs_selection(&self, layers: &[Layer], wanted: Wanted<'_>) -> Result<[u8; 32], StepProblem> {
         let union = Union::new(layers.to_vec())?;
         let tree = Tree::Rootfs(union.clone());
         let Ok(selection) = wanted.select(&tree) else { return Ok([0; 32]) };

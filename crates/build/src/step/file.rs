@@ -7,9 +7,10 @@ use kiln_solver::Product;
 use kiln_store::{FileDigest, Key, Kind, Layer, Metadata, Timestamp, Union};
 
 use super::identify::known_digest;
-use super::inputs::CopiedFile;
+use super::inputs::Taken;
 use super::{Cancelled, Made, Steps};
 use crate::error::StepProblem;
+use crate::explain::INSTRUCTION;
 use crate::file::{self, Counted, FileError, FileJob, Landed, Selection, Wanted, select};
 use crate::tree::{Node, Tree};
 
@@ -47,19 +48,27 @@ impl Steps {
         let previous = self.previous_layer(id)?;
         let known = |node: &Node| self.known_in_contexts(inputs, node);
         let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
-        let (layer, landed) = self.write_layer(&root_metadata(&base), &job)?;
+        let digests = |landed: &Landed| context_digests(&copies, landed);
+        let (layer, landed, contexts) = self.write_layer(&root_metadata(&base), &job, digests)?;
+        let contexts = contexts?;
         self.remember(inputs, &landed);
-        let contexts = context_digests(&copies, &landed)?;
         let layer = self.interned(id, layer)?;
         let made = op.base.and_then(|base| inputs[base.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
-        self.record(id, inputs, contexts, made, &file_list(&copies, &landed))
+        self.record(id, inputs, contexts, made, &taken(op, &copies, &landed))
     }
 
-    fn write_layer(&self, root: &Metadata, job: &FileJob<'_>) -> Result<(Layer, Landed), FileError> {
+    /// The layer of a job, what landed in it, and what `beside` made of that while the layer was committed.
+    fn write_layer<T: Send>(
+        &self,
+        root: &Metadata,
+        job: &FileJob<'_>,
+        beside: impl FnOnce(&Landed) -> T + Send,
+    ) -> Result<(Layer, Landed, T), FileError> {
         let staged = self.store.layers().stage(root)?;
         let writer = staged.writer_over(job.base.clone())?;
         let landed = file::run(job, &writer)?;
-        Ok((writer.commit()?, landed))
+        let (layer, made) = rayon::join(|| writer.commit(), || beside(&landed));
+        Ok((layer?, landed, made))
     }
 
     /// Copies what lies at a path of a tree into a layer of its own, whose root is as the directory there is: for a
@@ -78,7 +87,7 @@ impl Steps {
         let root = directory.map_or_else(|| root_metadata(&base), |source| mounted_root(&source.root));
         let copies = [Arc::new((tree, selection))];
         let job = FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled };
-        let (layer, landed) = self.write_layer(&root, &job)?;
+        let (layer, landed, ()) = self.write_layer(&root, &job, |_| ())?;
         let [copy] = copies;
         Ok(CopiedTree { layer, landed, copy })
     }
@@ -103,10 +112,10 @@ impl Steps {
 
     /// The top layer of the latest run of this step, whose files may be linked where nothing changed.
     fn previous_layer(&self, id: VertexId) -> Result<Option<Layer>, StepProblem> {
-        let instruction = &self.vertex(id).meta.instruction;
+        let instruction = self.texts.instruction(&self.vertex(id).meta);
         let earlier = self.store.records().lineage(&self.lineage_of(id), 16)?;
         let same = |record: &&kiln_store::Record| {
-            record.inputs.iter().any(|input| input.name == super::inputs::INSTRUCTION && input.value == *instruction)
+            record.inputs.iter().any(|input| input.name == INSTRUCTION && input.value == instruction)
         };
         let Some(record) = earlier.iter().find(same) else { return Ok(None) };
         let Some(layer) = record.layers.last() else { return Ok(None) };
@@ -185,14 +194,12 @@ fn landed_digest(selection: &Selection, landed: &Landed, place: usize) -> Result
     })
 }
 
-/// The files that were copied from contexts, with what they held.
-fn file_list<'a>(copies: &[Arc<(Tree, Selection)>], landed: &'a Landed) -> Vec<CopiedFile<'a>> {
-    let mut list: Vec<_> = copies
-        .iter()
-        .zip(&landed.files)
-        .filter(|(copy, _)| copy.0.is_context())
-        .flat_map(|(_, files)| files.iter().map(|(path, file)| (path.as_slice(), file.digest, file.mode)))
-        .collect();
-    list.sort_unstable_by_key(|(path, ..)| *path);
-    list
+/// What was taken from contexts, by copy action.
+fn taken<'a>(op: &FileOp, copies: &'a [Arc<(Tree, Selection)>], landed: &'a Landed) -> Vec<Taken<'a>> {
+    let from = op.actions.iter().filter_map(|action| match action {
+        FileAction::Copy(copy) => Some(copy.from.0),
+        FileAction::MakeDirectory(_) | FileAction::WriteFile(_) => None,
+    });
+    let all = from.zip(copies).enumerate().filter(|(_, (_, copy))| copy.0.is_context());
+    all.map(|(place, (input, copy))| Taken { input, selection: &copy.1, landed: landed.files.get(place) }).collect()
 }

@@ -26,6 +26,12 @@ pub(super) enum InputKey {
 impl Steps {
     /// The identity of a step whose inputs have these.
     pub(crate) fn identify(&self, id: VertexId, inputs: Vec<Key>) -> Result<Identity<Key>, StepProblem> {
+        let identity = self.identity(id, inputs)?;
+        self.trace.identified(id, identity.recipe());
+        Ok(identity)
+    }
+
+    fn identity(&self, id: VertexId, inputs: Vec<Key>) -> Result<Identity<Key>, StepProblem> {
         match &self.vertex(id).op {
             Op::Source(SourceOp::Image(image)) => Ok(Identity::Known(image_key(&image.diff_ids))),
             Op::Source(_) => {
@@ -66,7 +72,7 @@ impl Steps {
     }
 
     /// Which inputs the operation names, in the order in which it names them; all of them for a merge.
-    pub(super) fn used_inputs(&self, id: VertexId) -> Vec<usize> {
+    pub(crate) fn used_inputs(&self, id: VertexId) -> Vec<usize> {
         let vertex = self.vertex(id);
         let used = match &vertex.op {
             Op::Exec(exec) => exec.used_inputs(),

@@ -33,7 +33,7 @@ use crate::cache::Elsewhere;
 use crate::client::Client;
 use crate::context::{Context, ContextDigests, Snapshot};
 use crate::error::StepProblem;
-use crate::explain::Explanation;
+use crate::explain::{Texts, Trace};
 use crate::file::Selection;
 use crate::request::Allowed;
 use crate::sources::Sources;
@@ -42,6 +42,7 @@ use crate::tree::Tree;
 pub(crate) use cache_mount::HeldCache;
 pub(crate) use distant::{Distant, Slot};
 pub(crate) use exec::StepOutput;
+pub(crate) use record::Effects;
 pub(crate) use handover::Handover;
 pub(crate) use record::Effects;
 pub(crate) use rootfs::Rootfs;
@@ -104,7 +105,10 @@ pub(crate) struct Steps {
     pub(crate) context_selections: Mutex<HashMap<VertexId, Selections>>,
     pub(crate) tasks: Mutex<HashMap<VertexId, Task>>,
     pub(crate) phases: Mutex<HashMap<VertexId, Phase>>,
-    pub(crate) explanations: Mutex<HashMap<VertexId, Explanation>>,
+    /// What becomes known of each step, for explanations.
+    pub(crate) trace: Trace,
+    /// What may be shown of the Dockerfile.
+    pub(crate) texts: Texts,
     pub(crate) logs: Mutex<HashMap<VertexId, std::path::PathBuf>>,
     /// What users were told about this machine already.
     pub(crate) noted: Mutex<HashSet<String>>,

@@ -1,20 +1,17 @@
 //! Records: reading and writing what a completed step made, under which keys, from what.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use kiln_graph::VertexId;
+use kiln_graph::{Op, SourceOp, VertexId};
 use kiln_solver::Product;
-use kiln_store::{Input, Key, Layer, LayerId, NewRecord, Record, Timestamp};
+use kiln_store::{Key, Layer, LayerId, NewRecord, Record, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::inputs::{CopiedFile, INSTRUCTION};
+use super::inputs::Taken;
 use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
-use crate::explain::{EarlierRun, Explanation, explain};
+use crate::explain::Ran;
 use crate::key::op_key;
-
-/// How many earlier runs of a step are compared for an explanation.
-const EARLIER_RUNS: usize = 32;
 
 /// What a record keeps beside its layers: what the step worked on, so that a content key can be had later.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -74,10 +71,11 @@ impl Steps {
         inputs: &[Made],
         contexts: Vec<[u8; 32]>,
         made: Rootfs,
-        files: &[CopiedFile<'_>],
+        taken: &[Taken<'_>],
     ) -> Result<Product<Key, Made>, StepProblem> {
         let recipe = self.recipe_of_landed(id, &contexts)?;
-        let named = self.named_inputs(id, files);
+        let mut named = self.named_inputs(id);
+        named.extend(self.file_inputs(id, taken)?);
         let effects = Effects {
             inputs: inputs.iter().map(|made| made.layers().iter().map(Layer::id).collect()).collect(),
             contexts,
@@ -85,49 +83,64 @@ impl Steps {
             made_at: made.made_at().iter().map(|at| at.map(|at| (at.seconds, at.nanoseconds))).collect(),
             content_key: None,
         };
-        self.explain(id, &named, &effects.place)?;
-        let effects = serde_json::to_string(&effects)?;
         let record = NewRecord {
             op: op_key(self.definition.op_digest(id)),
             lineage: self.lineage_of(id),
             layers: made.layers().iter().map(Layer::id).collect(),
-            inputs: named,
-            effects,
+            inputs: named.clone(),
+            effects: serde_json::to_string(&effects)?,
         };
-        let known = self.store.records().find(&recipe)?;
-        let anew = known.is_none_or(|known| known.layers != record.layers);
-        self.store.records().insert(&record, &[recipe])?;
+        let records = self.store.records();
+        let usable = records.find(&recipe)?;
+        let before = records.known(&recipe)?;
+        let anew = usable.as_ref().is_none_or(|known| known.layers != record.layers);
+        let evicted = self.store.evictions().find(&recipe)?;
+        let ran = Ran { named, inputs: inputs.to_vec(), anew, usable: usable.is_some(), before, evicted };
+        self.trace.ran(id, ran);
+        records.insert(&record, &[recipe])?;
         Ok(Product { recipe, output: Made::Rootfs(Arc::new(made)), anew })
     }
 
-    /// Keeps why the step ran. Call it before its own record is written.
-    fn explain(&self, id: VertexId, named: &[Input], place: &str) -> Result<(), StepProblem> {
-        let explanation = if self.vertex(id).meta.ignore_cache {
-            Explanation::CacheRefused
-        } else {
-            let lineage = self.lineage_of(id);
-            let earlier = self.store.records().lineage(&lineage, EARLIER_RUNS)?;
-            let run = |record: Record| EarlierRun {
-                place: Effects::parse(&record.effects).map(|effects| effects.place).unwrap_or_default(),
-                inputs: record.inputs,
-            };
-            let earlier = earlier.into_iter().filter(|record| !self.is_of_a_sibling(id, record)).map(run);
-            explain(named, place, &earlier.collect::<Vec<_>>())
-        };
-        self.explained(id, explanation);
-        Ok(())
+    /// Whether a step takes the same from an input, given by its place in the operation, as an earlier run did, whose
+    /// effects these are. `None` if that is not known. Layers that may never have been compared are read only for a run
+    /// of the same operation, for which they were compared when its content key was looked for.
+    pub(crate) fn takes_the_same(
+        &self,
+        id: VertexId,
+        place: usize,
+        now: &[Made],
+        before: &Effects,
+        is_same_operation: bool,
+    ) -> Option<bool> {
+        let input = *self.used_inputs(id).get(place)?;
+        let (now, before) = (now.get(input)?.rootfs()?.layers(), before.inputs.get(input)?);
+        if now.iter().map(Layer::id).eq(before.iter().copied()) {
+            return Some(true);
+        }
+        if !is_same_operation {
+            return None;
+        }
+        let before = self.held(before).ok()??;
+        match self.selected_part(id, place) {
+            Some(wanted) => {
+                Some(self.rootfs_selection(now, wanted).ok()? == self.rootfs_selection(&before, wanted).ok()?)
+            }
+            None => Some(self.content_ids(now).ok()? == self.content_ids(&before).ok()?),
+        }
     }
 
-    /// Whether a record is of another instruction that the Dockerfile still has: no earlier run of this step.
-    fn is_of_a_sibling(&self, id: VertexId, record: &Record) -> bool {
-        let Some(input) = record.inputs.iter().find(|input| input.name == INSTRUCTION) else { return false };
-        let own = &self.vertex(id).meta.instruction;
-        input.value != *own && self.definition.iter().any(|(_, each)| each.meta.instruction == input.value)
+    /// Which main context the build was given; empty if none.
+    pub(crate) fn context_identity(&self) -> String {
+        let main = self.client.context(kiln_dockerfile::MAIN_CONTEXT).ok().flatten();
+        main.map(|context| context.identity().to_owned()).unwrap_or_default()
     }
 
-    /// Keeps why a step ran or did not.
-    pub(crate) fn explained(&self, id: VertexId, explanation: Explanation) {
-        self.explanations.lock().unwrap_or_else(PoisonError::into_inner).insert(id, explanation);
+    /// The context that a step takes files from, if any.
+    pub(crate) fn context_of(&self, id: VertexId) -> Option<String> {
+        self.vertex(id).inputs.iter().find_map(|edge| match &self.vertex(edge.vertex).op {
+            Op::Source(SourceOp::Context(context)) => Some(context.name.clone()),
+            _ => None,
+        })
     }
 
     /// Which context the step looks at, if any.

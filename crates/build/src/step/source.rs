@@ -31,6 +31,7 @@ impl Steps {
         if found.fetched {
             self.mark(id, Phase::Fetched);
         }
+        self.trace.identified(id, Some(&found.key));
         Ok(Identity::Known(found.key))
     }
 

@@ -4,6 +4,7 @@ mod build;
 mod caller;
 mod check;
 mod df;
+mod explain;
 mod filters;
 mod fmt;
 mod groups;
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Container(groups::Container),
     /// Create a new container from an image
     Create(run::CreateArguments),
+    /// Say why the steps of an earlier build ran or did not
+    Explain(explain::ExplainArguments),
     /// Bring a Dockerfile into its usual form, changing only white space and case
     Fmt(fmt::FmtArguments),
     /// Show how an image came to be
@@ -108,6 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Buildx(command) => command.run(caller),
         Command::Container(command) => command.run(caller),
         Command::Create(arguments) => run::create(caller, arguments),
+        Command::Explain(arguments) => explain::run(caller, arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::History(arguments) => history::run(caller, arguments),
         Command::Image(command) => command.run(caller),

@@ -31,7 +31,7 @@ use finished::Finished;
 use state::State;
 
 /// The name under which the caller knows the main build context.
-pub(crate) const MAIN_CONTEXT: &str = "context";
+pub const MAIN_CONTEXT: &str = "context";
 
 /// Lowers the target of a plan.
 pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {

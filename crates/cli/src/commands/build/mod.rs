@@ -53,6 +53,7 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
     let settling = host.store.settle();
     let built = build(&host, &builder, &request, client, progress);
     drop(settling);
+    report::explain(arguments, builder.explained().as_ref())?;
     if !matches!(progress, Progress::Quiet | Progress::None | Progress::Rawjson) {
         checked.tell(&built);
     }

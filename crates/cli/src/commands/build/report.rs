@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use kiln_build::{Explanation, Outcome, Request, StepReport};
+use kiln_build::{ExplainedBuild, Outcome, Request};
 
 use super::{BuildArguments, metadata};
+use crate::commands::explain;
 use crate::display::Progress;
 use crate::failure::Failure;
 use crate::output;
@@ -20,7 +21,7 @@ pub(super) fn forget_id(arguments: &BuildArguments) -> Result<(), Failure> {
     }
 }
 
-/// Writes the files that were asked for, the id, and why steps ran.
+/// Writes the files that were asked for, and the id.
 pub(super) fn write(
     arguments: &BuildArguments,
     progress: Progress,
@@ -35,15 +36,20 @@ pub(super) fn write(
     if let Some(path) = &arguments.metadata_file {
         metadata::write(path, &metadata::members(request, outcome))?;
     }
-    if arguments.explain {
-        explain(&outcome.steps);
-    }
     match (progress, id) {
         (Progress::Quiet, Some(id)) => output::line(id)?,
         (Progress::Quiet | Progress::None | Progress::Rawjson, _) => {}
         (_, id) => summary(request, id.as_deref()),
     }
     Ok(())
+}
+
+/// Says why steps ran, if that was asked for; of a build that failed too.
+pub(super) fn explain(arguments: &BuildArguments, explained: Option<&ExplainedBuild>) -> Result<(), Failure> {
+    match (arguments.explain, explained) {
+        (Some(format), Some(build)) => explain::print(build, format),
+        _ => Ok(()),
+    }
 }
 
 /// The id of the image that was kept, or the digest of what was written; of several platforms that of their index.
@@ -64,29 +70,5 @@ fn summary(request: &Request, id: Option<&str>) {
     }
     for name in &kept.names {
         let _ = writeln!(out, "naming to {}", name.with_default_tag());
-    }
-}
-
-fn explain(steps: &[StepReport]) {
-    let mut out = std::io::stderr().lock();
-    for step in steps {
-        let line = step.span.as_ref().map_or(String::new(), |span| format!(" (line {})", span.first_line));
-        let _ = writeln!(out, "{}{line}: {}", step.name, in_words(&step.explanation));
-        if let Explanation::Changed(changes) = &step.explanation {
-            for change in changes {
-                let _ = writeln!(out, "    {change}");
-            }
-        }
-    }
-}
-
-fn in_words(explanation: &Explanation) -> &'static str {
-    match explanation {
-        Explanation::Hit => "hit",
-        Explanation::SameContent => "hit: an earlier step ran again and its result is as before",
-        Explanation::CacheRefused => "miss: the cache was not to be used",
-        Explanation::NeverSeen => "miss: no earlier run of this step is known",
-        Explanation::Changed(_) => "miss:",
-        Explanation::Gone => "miss: nothing changed, but the earlier result is not in the store any more",
     }
 }

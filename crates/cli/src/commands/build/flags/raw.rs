@@ -8,6 +8,7 @@ use kiln_graph::Ulimit;
 
 use super::legacy::LegacyArguments;
 use super::limits;
+use crate::commands::explain::ExplainFormat;
 
 /// The flags of `kiln build`, as docker names them.
 #[derive(clap::Args, Debug, Clone)]
@@ -54,9 +55,9 @@ pub(crate) struct BuildArguments {
     /// The same as --call=check
     #[arg(long)]
     pub(super) check: bool,
-    /// Say for each step why it ran or did not
-    #[arg(long)]
-    pub(crate) explain: bool,
+    /// Say for each step why it ran or did not: text, or json to the standard output
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub(crate) explain: Option<ExplainFormat>,
     /// The Dockerfile (default PATH/Dockerfile; - is the standard input)
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
