@@ -38,9 +38,9 @@ impl Engine {
             dangling_images: true,
             unused_images: what.all,
             cache_to: Some(0),
-            unused_for: None,
             cache_mounts: what.all,
             dry_run: what.dry_run,
+            ..Prune::default()
         })?;
         Ok(Pruned { containers, freed })
     }

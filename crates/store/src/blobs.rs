@@ -178,6 +178,7 @@ impl BlobWriter {
                 .execute((actual.to_string(), self.size as i64, now(), &store.epoch))?;
             leases::insert(db, store.session.name(), "blob", &actual.to_string())
         })?;
+        store.recency.grew();
         Ok(Blob { digest: actual, size: self.size })
     }
 
@@ -275,6 +276,7 @@ impl Read for BlobReader {
     }
 }
 
+/// Where a blob is.
 pub(crate) fn place(store: &Inner, digest: &Digest) -> PathBuf {
     store.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
 }
@@ -296,22 +298,6 @@ pub(crate) fn remove(store: &Inner, digest: &str) -> Result<()> {
         db.execute("DELETE FROM blobs WHERE digest = ?1", [digest])
     })?;
     Ok(())
-}
-
-/// Deletes a blob that nobody leases.
-pub(crate) fn remove_unless_leased(store: &Inner, digest: &Digest) -> Result<bool> {
-    let text = digest.to_string();
-    let trash = store.session.fresh_path();
-    let removed = store.database.write(|db| {
-        let leased = "SELECT 1 FROM leases WHERE kind = 'blob' AND target = ?1";
-        if db.prepare_cached(leased)?.exists([&text])? {
-            return Ok(false);
-        }
-        // If this fails the file is without a row, which a sweep finds.
-        let _ = fault::run(Operation::Rename, || fs::rename(place(store, digest), &trash));
-        db.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&text]).map(|_| true)
-    })?;
-    crate::remove::tree(&trash).map(|()| removed)
 }
 
 /// Whether the blob's bytes have its digest.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::database::now;
 use crate::error::{At, Error, Result};
 use crate::fault::{self, Operation};
 use crate::locks::{LockGuard, LockKey, Sharing};
@@ -33,7 +34,7 @@ impl CacheMounts<'_> {
         id: &str,
         fill: impl FnOnce(&File) -> Result<Metadata, E>,
     ) -> Result<PathBuf, E> {
-        self.make(&name(id, 0), fill)
+        self.make(id, &name(id, 0), fill)
     }
 
     /// The key to lock while the directory for `id` is in use: exclusively for `sharing=locked`, shared for
@@ -56,15 +57,35 @@ impl CacheMounts<'_> {
         loop {
             let name = name(id, number);
             if let Some(guard) = self.store.locks.try_acquire(key(&name), Sharing::Exclusive)? {
-                return Ok((self.make(&name, fill)?, guard));
+                return Ok((self.make(id, &name, fill)?, guard));
             }
             number += 1;
         }
     }
 
+    /// Writes down that somebody uses a directory from now on, which changes its size.
+    fn note_use(&self, id: &str, name: &str) -> Result<()> {
+        self.store.recency.grew();
+        self.store.database.write(|db| {
+            db.prepare_cached(
+                "INSERT INTO cache_mounts (name, id, created, used, turn, uses) VALUES (?1, ?2, ?3, ?3, ?4, 1)
+                 ON CONFLICT (name) DO UPDATE SET used = excluded.used, turn = excluded.turn, uses = uses + 1,
+                 disk = NULL",
+            )?
+            .execute((name, id, now(), self.store.recency.turn(db)?))
+            .map(drop)
+        })
+    }
+
     /// Made aside and renamed, so that nobody sees it half filled or with the wrong owner.
-    fn make<E: From<Error>>(&self, name: &str, fill: impl FnOnce(&File) -> Result<Metadata, E>) -> Result<PathBuf, E> {
-        let path = self.store.root.join("cache-mounts").join(name);
+    fn make<E: From<Error>>(
+        &self,
+        id: &str,
+        name: &str,
+        fill: impl FnOnce(&File) -> Result<Metadata, E>,
+    ) -> Result<PathBuf, E> {
+        let path = directory(self.store, name);
+        self.note_use(id, name)?;
         if path.is_dir() {
             return Ok(path);
         }
@@ -82,6 +103,21 @@ impl CacheMounts<'_> {
             Err(errno) => Err(Error::io("create", path, errno).into()),
         }
     }
+}
+
+/// The names of all directories.
+pub(crate) fn names(store: &Inner) -> Result<Vec<String>> {
+    let directory = store.root.join("cache-mounts");
+    let entries = std::fs::read_dir(&directory).at("list", &directory)?;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).at("list", &directory)
+    };
+    entries.map(name).collect()
+}
+
+/// The directory called `name`.
+pub(crate) fn directory(store: &Inner, name: &str) -> PathBuf {
+    store.root.join("cache-mounts").join(name)
 }
 
 /// The lock of the directory called `name`.

@@ -76,15 +76,17 @@ impl Images<'_> {
             }
             let manifest = image.manifest.clone().or(known.and_then(|known| known.manifest));
             db.execute(
-                "INSERT INTO images (id, platform, manifest, layers, created, serial) VALUES (?1, ?2, ?3, ?4, ?5,
-                 (SELECT coalesce(max(serial), 0) + 1 FROM images))
-                 ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, layers = excluded.layers",
+                "INSERT INTO images (id, platform, manifest, layers, created, turn, serial) VALUES (?1, ?2, ?3, ?4, ?5,
+                 ?6, (SELECT coalesce(max(serial), 0) + 1 FROM images))
+                 ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, layers = excluded.layers,
+                 turn = excluded.turn",
                 (
                     image.id.to_string(),
                     to_json(&image.platform)?,
                     manifest.map(|each| each.to_string()),
                     to_json(&layers)?,
                     now(),
+                    self.store.recency.turn(db)?,
                 ),
             )?;
             get(db, &image.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)

@@ -362,7 +362,8 @@ pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
 }
 
 /// Puts a finished directory (`fs/` and nothing else) in its place with its index.
-pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result<Layer> {
+/// `shares`: the layer from which files were linked.
+pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index, shares: Option<LayerId>) -> Result<Layer> {
     let index_path = staged.join("index");
     fault::run(Operation::Write, || fs::write(&index_path, index.bytes())).at("write", &index_path)?;
     let bytes = bytes_of(&index);
@@ -373,11 +374,21 @@ pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index) -> Result
     let (entries, time) = (index.len() as i64, now());
     store.database.write(|db| {
         db.prepare_cached(
-            "INSERT INTO layers (id, entries, bytes, created, used, epoch) VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+            "INSERT INTO layers (id, entries, bytes, created, used, epoch, shares, turn)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)",
         )?
-        .execute((id.row(), entries, bytes as i64, time, &store.epoch))?;
+        .execute((
+            id.row(),
+            entries,
+            bytes as i64,
+            time,
+            &store.epoch,
+            shares.map(LayerId::row),
+            store.recency.turn(db)?,
+        ))?;
         leases::insert(db, store.session.name(), "layer", &id.to_string())
     })?;
+    store.recency.grew();
     let layer = handle(store, id);
     layer.replace_index(Arc::new(index));
     Ok(layer)
@@ -421,37 +432,32 @@ pub(crate) fn remove(store: &Inner, id: LayerId) -> Result<()> {
     store.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     store.database.write(|db| {
         db.prepare_cached("DELETE FROM leases WHERE kind = 'layer' AND target = ?1")?.execute([id.to_string()])?;
-        db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()])
+        delete_row(db, id)
     })?;
     if there { crate::remove::tree(&trash) } else { Ok(()) }
 }
 
-/// Deletes a layer that nobody leases. Leasing is a transaction of its own, so it comes before this one, and then
-/// the layer stays, or after it, and then the layer is missed.
-pub(crate) fn remove_unless_leased(store: &Inner, id: LayerId) -> Result<bool> {
-    let trash = store.session.fresh_path();
-    let path = directory(store, id);
-    let renamed = store.database.write(|db| {
-        let leased = "SELECT 1 FROM leases WHERE kind = 'layer' AND target = ?1";
-        if db.prepare_cached(leased)?.exists([id.to_string()])? {
-            return Ok(None);
-        }
-        let renamed = fault::run(Operation::Rename, || fs::rename(&path, &trash));
-        let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        if renamed.as_ref().err().is_none_or(missing) {
-            db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()])?;
-        }
-        Ok(Some(renamed))
-    })?;
-    match renamed {
-        None => return Ok(false),
-        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("rename", path, error));
-        }
-        Some(_) => {}
+/// Drops this process's handles of layers that are gone.
+pub(crate) fn forget_handles(store: &Inner, ids: impl Iterator<Item = LayerId>) {
+    let mut open = store.open_layers.lock().unwrap_or_else(PoisonError::into_inner);
+    ids.for_each(|id| drop(open.remove(&id)));
+}
+
+/// Deletes the row. Of the layers that share files with this one the oldest takes its place for the others; what
+/// they take on disk is to be measured again.
+pub(crate) fn delete_row(db: &rusqlite::Connection, id: LayerId) -> rusqlite::Result<()> {
+    let heir: Option<i64> = db
+        .prepare_cached("SELECT id FROM layers WHERE shares = ?1 ORDER BY id LIMIT 1")?
+        .query_row([id.row()], |row| row.get(0))
+        .optional()?;
+    if let Some(heir) = heir {
+        db.prepare_cached(
+            "UPDATE layers SET disk = NULL, shares = CASE id WHEN ?2
+             THEN (SELECT shares FROM layers WHERE id = ?1) ELSE ?2 END WHERE shares = ?1",
+        )?
+        .execute((id.row(), heir))?;
     }
-    store.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    crate::remove::tree(&trash).map(|()| true)
+    db.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([id.row()]).map(drop)
 }
 
 /// Removes directories without a row. The caller keeps others from placing any.

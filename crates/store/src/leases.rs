@@ -41,7 +41,7 @@ pub(crate) fn pin_layers(store: &Inner, layers: &[LayerId]) -> Result<bool> {
     if store.database.read(|db| all(layers, |id| is_pinned(db, session, id)))? {
         return Ok(true);
     }
-    store.database.write(|db| pin_rows(db, session, layers))
+    store.database.write(|db| pin_rows(db, store, layers))
 }
 
 /// Pins one blob, unless it is pinned already.
@@ -55,11 +55,13 @@ pub(crate) fn pin_blob(store: &Inner, digest: &Digest) -> Result<()> {
 }
 
 /// Pins layers within a transaction; false if one has no row.
-pub(crate) fn pin_rows(db: &Connection, session: &str, layers: &[LayerId]) -> rusqlite::Result<bool> {
+pub(crate) fn pin_rows(db: &Connection, store: &Inner, layers: &[LayerId]) -> rusqlite::Result<bool> {
+    let (session, turn) = (store.session.name(), store.recency.turn(db)?);
     let there = all(layers, |id| db.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?.exists([id.row()]))?;
     if there {
         for id in layers {
             insert(db, session, "layer", &id.to_string())?;
+            db.prepare_cached("UPDATE layers SET turn = ?2 WHERE id = ?1 AND turn < ?2")?.execute((id.row(), turn))?;
         }
     }
     Ok(there)

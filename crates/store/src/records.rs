@@ -95,10 +95,10 @@ impl Records<'_> {
         }
         let found = self.store.database.write(|db| {
             let Some(found) = lookup(db)? else { return Ok(None) };
-            if !leases::pin_rows(db, self.store.session.name(), &found.layers)? {
+            if !leases::pin_rows(db, self.store, &found.layers)? {
                 return Ok(None);
             }
-            touch(db, &found)?;
+            touch(db, &found, self.store.recency.turn(db)?)?;
             Ok(Some(found))
         })?;
         let there = |id: &LayerId| layers::directory(self.store, *id).join("index").is_file();
@@ -134,9 +134,9 @@ impl Records<'_> {
         let time = now();
         self.store.database.write(|db| {
             db.prepare_cached(
-                "INSERT INTO records (op, lineage, inputs, effects, created, used) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+                "INSERT INTO records (op, lineage, inputs, effects, created, used, turn) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
             )?
-            .execute((new.op.0, &new.lineage, to_json(&new.inputs)?, &new.effects, time))?;
+            .execute((new.op.0, &new.lineage, to_json(&new.inputs)?, &new.effects, time, self.store.recency.turn(db)?))?;
             let id = db.last_insert_rowid();
             for (position, layer) in new.layers.iter().enumerate() {
                 db.prepare_cached("INSERT INTO record_layers (record, position, layer) VALUES (?1, ?2, ?3)")?
@@ -189,9 +189,10 @@ fn insert_key(db: &Connection, record: i64, key: &Key) -> rusqlite::Result<()> {
 }
 
 /// Marks a record and its layers as just used.
-fn touch(db: &Connection, record: &Record) -> rusqlite::Result<()> {
+fn touch(db: &Connection, record: &Record, turn: i64) -> rusqlite::Result<()> {
     let time = now();
-    db.prepare_cached("UPDATE records SET used = ?2 WHERE id = ?1 AND used != ?2")?.execute((record.id, time))?;
+    db.prepare_cached("UPDATE records SET used = ?2, turn = ?3, uses = uses + 1 WHERE id = ?1")?
+        .execute((record.id, time, turn))?;
     let mut layer = db.prepare_cached("UPDATE layers SET used = ?2 WHERE id = ?1 AND used != ?2")?;
     for id in &record.layers {
         layer.execute((id.row(), time))?;

@@ -6,19 +6,13 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, RenameFlags};
 
-use crate::database::now;
 use crate::error::{At, Result};
 use crate::fault::{self, Operation};
-use crate::locks::{LockKey, Sharing};
-use crate::prune::Freed;
+use crate::locks::LockKey;
 use crate::store::{Inner, create_directory};
-use crate::usage::freed_with;
 
 /// The directory of all of them.
 pub(crate) const DIRECTORY: &str = "repositories";
-
-/// How long one stays after it was last used, in seconds: 30 days.
-const UNUSED_KEEP: i64 = 30 * 24 * 3600;
 
 /// The fetched repositories of a store.
 pub struct Repositories<'a> {
@@ -62,30 +56,8 @@ impl Repositories<'_> {
     }
 }
 
-/// Deletes those that nobody uses now: `all` of them, or those that were not used for long.
-pub(crate) fn prune(store: &Inner, all: bool, dry_run: bool, freed: &mut Freed) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let directory = store.root.join(DIRECTORY);
-    if !directory.is_dir() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(&directory).at("list", &directory)? {
-        let entry = entry.at("list", &directory)?;
-        let key = key(&entry.file_name().to_string_lossy());
-        let Some(_alone) = store.locks.try_acquire(key, Sharing::Exclusive)? else { continue };
-        let used = entry.metadata().at("examine", &entry.path())?.mtime();
-        if !all && used > now() - UNUSED_KEEP {
-            continue;
-        }
-        freed.bytes += freed_with(&[entry.path()])?;
-        if !dry_run {
-            store.session.discard(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn key(name: &str) -> LockKey {
+/// The lock of the directory called `name`.
+pub(crate) fn key(name: &str) -> LockKey {
     LockKey::new("repository", name.as_bytes())
 }
 
@@ -95,10 +67,9 @@ fn name(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::locks::Sharing;
     use crate::prune::Prune;
     use crate::testing::store;
-
-    use super::*;
 
     #[test]
     fn what_was_made_aside_is_found_until_it_is_pruned() {

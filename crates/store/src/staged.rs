@@ -9,7 +9,7 @@ use rustix::fs::{Mode, Timespec, Timestamps};
 use crate::error::{At, Result};
 use crate::fault::{self, Operation};
 use crate::index::Index;
-use crate::layers::{self, Layer};
+use crate::layers::{self, Layer, LayerId};
 use crate::metadata::{Metadata, Timestamp};
 use crate::store::Inner;
 use crate::union::Union;
@@ -24,6 +24,8 @@ pub struct StagedLayer {
     fs: PathBuf,
     work: PathBuf,
     root: Metadata,
+    /// The layer from which files were linked.
+    shares: std::sync::OnceLock<LayerId>,
     installed: bool,
 }
 
@@ -35,7 +37,15 @@ impl StagedLayer {
             fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(directory, Mode::RWXU))
                 .at("create", directory)?;
         }
-        let staged = Self { store: Arc::clone(store), path, fs, work, root: root.clone(), installed: false };
+        let staged = Self {
+            store: Arc::clone(store),
+            path,
+            fs,
+            work,
+            root: root.clone(),
+            shares: Default::default(),
+            installed: false,
+        };
         staged.apply_root(&staged.root)?;
         Ok(staged)
     }
@@ -77,9 +87,14 @@ impl StagedLayer {
 
     pub(crate) fn install(mut self, index: Index) -> Result<Layer> {
         remove::tree(&self.work)?;
-        let layer = layers::install(&self.store, &self.path, index)?;
+        let layer = layers::install(&self.store, &self.path, index, self.shares.get().copied())?;
         self.installed = true;
         Ok(layer)
+    }
+
+    /// Remembers that files were linked from a layer.
+    pub(crate) fn shares_with(&self, older: LayerId) {
+        let _ = self.shares.set(older);
     }
 
     fn apply_root(&self, root: &Metadata) -> Result<()> {

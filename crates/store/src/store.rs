@@ -16,6 +16,7 @@ use crate::layers::{LayerId, LayerInner};
 use crate::locks::{LockKey, Locks, Sharing};
 use crate::migrations::{self, FORMAT};
 use crate::noted::Noted;
+use crate::recency::Recency;
 use crate::recovery;
 use crate::session::{self, Session};
 use crate::version;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) session: Session,
     pub(crate) open_layers: Mutex<HashMap<LayerId, Weak<LayerInner>>>,
     pub(crate) noted: Noted,
+    pub(crate) recency: Recency,
 }
 
 impl Store {
@@ -74,8 +76,8 @@ impl Store {
         let session = Session::begin(&root.join("tmp"), &locks)?;
         let epoch = epoch::current(&root, mode)?;
         let open_layers = Mutex::default();
-        let noted = Noted::default();
-        let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted };
+        let (noted, recency) = (Noted::default(), Recency::default());
+        let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted, recency };
         inner.release_leases(inner.session.name())?;
         let store = Self { inner: Arc::new(inner) };
         store.inner.sweep()?;
@@ -206,6 +208,22 @@ impl Store {
     /// Bytes per kind of thing.
     pub fn usage(&self) -> Result<Usage> {
         crate::usage::usage(&self.inner)
+    }
+
+    /// Everything in the build cache, the one used last first.
+    pub fn cache_entries(&self) -> Result<Vec<crate::CacheEntry>> {
+        crate::prune::list(&self.inner)
+    }
+
+    /// Brings the store within limits, least recently used first; nothing that anybody needs goes. One process does
+    /// so at a time. With `grown_only`, quotas are looked at only if this session put something into the store.
+    pub fn collect(&self, limits: &crate::Limits, grown_only: bool) -> Result<crate::Collected> {
+        crate::prune::collect(&self.inner, limits, grown_only)
+    }
+
+    /// Bytes of the disk that the store is on: free, and all.
+    pub fn disk(&self) -> Result<(u64, u64)> {
+        crate::measure::disk(&self.inner)
     }
 
     /// Deletes what the policy names and nobody needs.

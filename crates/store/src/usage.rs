@@ -61,14 +61,15 @@ pub(crate) fn usage(store: &Arc<Inner>) -> Result<Usage> {
 
 /// Counts bytes on disk; an inode with several names once.
 #[derive(Debug, Default)]
-struct Disk {
+pub(crate) struct Disk {
     seen: HashSet<(u64, u64)>,
 }
 
 impl Disk {
-    fn add(&mut self, tree: &Path) -> Result<u64> {
+    /// What a tree adds to what was counted before.
+    pub(crate) fn add(&mut self, tree: &Path) -> Result<u64> {
         let mut bytes = 0;
-        walk(tree, &mut |status| {
+        walk(tree, &mut |_, status| {
             if status.nlink() < 2 || status.is_dir() || self.seen.insert((status.dev(), status.ino())) {
                 bytes += status.blocks() * 512;
             }
@@ -82,7 +83,7 @@ pub(crate) fn freed_with(trees: &[std::path::PathBuf]) -> Result<u64> {
     let mut bytes = 0;
     let mut names: HashMap<(u64, u64), u64> = HashMap::new();
     for tree in trees {
-        walk(tree, &mut |status| {
+        walk(tree, &mut |_, status| {
             let seen = names.entry((status.dev(), status.ino())).or_default();
             *seen += 1;
             if status.is_dir() || *seen == status.nlink() {
@@ -96,8 +97,8 @@ pub(crate) fn freed_with(trees: &[std::path::PathBuf]) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Shows every entry's status. What vanishes meanwhile, lies too deep or may not be looked into is passed over.
-fn walk(tree: &Path, visit: &mut dyn FnMut(&fs::Metadata)) -> Result<()> {
+/// Shows every entry's path and status. What vanishes meanwhile, lies too deep or may not be looked into is passed over.
+pub(crate) fn walk(tree: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) -> Result<()> {
     use std::io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied};
     let passed_over = |error: &std::io::Error| matches!(error.kind(), InvalidFilename | NotFound | PermissionDenied);
     let mut open = vec![tree.to_owned()];
@@ -106,7 +107,7 @@ fn walk(tree: &Path, visit: &mut dyn FnMut(&fs::Metadata)) -> Result<()> {
             Err(error) if passed_over(&error) => continue,
             answer => answer.at("examine", &path)?,
         };
-        visit(&status);
+        visit(&path, &status);
         if !status.is_dir() {
             continue;
         }

@@ -5,12 +5,19 @@
 ALTER TABLE layers ADD COLUMN disk INTEGER;
 ALTER TABLE layers ADD COLUMN shares INTEGER;
 CREATE INDEX layers_by_shares ON layers (shares) WHERE shares IS NOT NULL;
+CREATE INDEX layers_unmeasured ON layers (id) WHERE disk IS NULL;
 -- How often a record was a hit.
 ALTER TABLE records ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+-- Which session used it last (`recency.rs`), in the order in which sessions began to use anything.
+CREATE TABLE turns (value INTEGER NOT NULL) STRICT;
+INSERT INTO turns VALUES (0);
+ALTER TABLE layers ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE images ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
 -- Cache mounts by the name of their directory: what the directory's name cannot say.
 CREATE TABLE cache_mounts (
     name TEXT PRIMARY KEY, id TEXT NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL,
-    uses INTEGER NOT NULL DEFAULT 0, disk INTEGER
+    turn INTEGER NOT NULL DEFAULT 0, uses INTEGER NOT NULL DEFAULT 0, disk INTEGER
 ) STRICT, WITHOUT ROWID;
 -- What is left of cache records that were deleted: why and when, and the keys under which they were found.
 CREATE TABLE evictions (

@@ -234,6 +234,7 @@ impl LayerWriter {
             fault::run(Operation::Remove, remove).at("remove", &self.shown(&place.path))?;
             return Ok(false);
         }
+        self.staged.shares_with(older.id());
         self.state().tree.insert(&place.path, Body { stamp: 0, ..entry.body() });
         Ok(true)
     }

@@ -3,6 +3,7 @@
 use kiln_oci::Platform;
 
 use super::*;
+use crate::containers::Container;
 use crate::images::{ImageLayer, NewImage};
 use crate::testing::{layer, metadata, store};
 use crate::{Error, Key, Layer, Metadata, NewContainer, NewRecord, Store};
@@ -22,7 +23,7 @@ fn record(store: &Store, number: u8, layers: &[&Layer], used: i64) {
     let layers = layers.iter().map(|layer| layer.id()).collect();
     let new = NewRecord { op: Key([0; 32]), lineage: String::new(), layers, inputs: vec![], effects: String::new() };
     let made = store.records().insert(&new, &[Key([number; 32])]).unwrap();
-    let update = "UPDATE records SET used = ?2 WHERE id = ?1";
+    let update = "UPDATE records SET used = ?2, turn = ?2 WHERE id = ?1";
     store.inner.database.write(|db| db.execute(update, [made.id, used])).unwrap();
 }
 
@@ -69,7 +70,9 @@ fn the_least_recently_used_records_go_first() {
         record(&store, number as u8, &[layer], [40, 10, 30, 20][number]);
     }
     store.leases().release().unwrap();
-    let freed = store.prune(&Prune { cache_to: Some(2500), ..Prune::default() }).unwrap();
+    let sizes = measure::sizes(&store.inner).unwrap().layers;
+    let two = sizes[&layers[0].id()] + sizes[&layers[2].id()];
+    let freed = store.prune(&Prune { cache_to: Some(two + 500), ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [layers[1].id(), layers[3].id()]);
     let young = Duration::from_secs(u32::MAX.into());
     let freed = store.prune(&Prune { cache_to: Some(0), unused_for: Some(young), ..Prune::default() }).unwrap();
