@@ -40,10 +40,9 @@ use crate::sources::Sources;
 use crate::tree::Tree;
 
 pub(crate) use cache_mount::HeldCache;
-pub(crate) use distant::{Distant, Slot};
 pub(crate) use exec::StepOutput;
-pub(crate) use record::Effects;
 pub(crate) use handover::Handover;
+pub(crate) use distant::{Distant, Slot};
 pub(crate) use record::Effects;
 pub(crate) use rootfs::Rootfs;
 
