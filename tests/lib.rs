@@ -11,6 +11,8 @@ pub mod emulation;
 pub mod examples;
 #[path = "support/exceptions.rs"]
 pub mod exceptions;
+#[path = "support/faults.rs"]
+pub mod faults;
 #[path = "support/hygiene.rs"]
 pub mod hygiene;
 #[path = "support/image.rs"]

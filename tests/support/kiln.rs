@@ -41,6 +41,23 @@ impl Kiln {
         Kiln { directory, disk: None, user: None, emulation: None, program: binary() }
     }
 
+    /// An empty store in memory, if there is room for one, for another binary than the one under test.
+    pub fn in_memory(program: &Path) -> Kiln {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let directory = TempDir::with_prefix_in("kiln-test-", parent).expect("temporary directory");
+        std::fs::create_dir(directory.path().join("home")).expect("home");
+        Kiln { directory, disk: None, user: None, emulation: None, program: program.to_path_buf() }
+    }
+
+    /// A copy of this store, in memory, for the same binary.
+    pub fn copy(&self) -> Kiln {
+        let copy = Kiln::in_memory(&self.program);
+        let text = |path: PathBuf| path.to_str().expect("path in UTF-8").to_owned();
+        tool("cp", &["-a", &text(self.root()), &text(copy.root())]);
+        copy
+    }
+
     /// An empty store on a fresh ext4 image where this is root (a much used file system is many times slower),
     /// in a temporary directory otherwise.
     pub fn on_fresh_disk() -> Kiln {

@@ -13,7 +13,7 @@ use rusqlite::OptionalExtension;
 
 use crate::content::with_block;
 use crate::database::now;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Result, named};
 use crate::fault::{self, Operation};
 use crate::leases;
 use crate::locks::Sharing;
@@ -167,17 +167,25 @@ impl BlobWriter {
             create_directory(parent)?;
         }
         let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
-        if row(&self.store, &actual)?.is_some() {
+        let is_known = row(&self.store, &actual)?.is_some();
+        if is_known {
             // In place of a file that may count as synced.
             fault::run(Operation::Sync, || self.file.sync_data()).at("sync", &self.path)?;
         }
         fault::run(Operation::Rename, || fs::rename(&self.path, &path)).at("rename", &self.path)?;
         let store = &self.store;
-        store.database.write(|db| {
+        let inserted = store.database.write(|db| {
             db.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created, epoch) VALUES (?1, ?2, ?3, ?4)")?
                 .execute((actual.to_string(), self.size as i64, now(), &store.epoch))?;
             leases::insert(db, store.session.name(), "blob", &actual.to_string())
-        })?;
+        });
+        if let Err(error) = inserted {
+            if !is_known {
+                // Without its row it is nothing. What cannot be removed now is found by `system check`.
+                let _ = store.session.discard(&path);
+            }
+            return Err(error);
+        }
         store.recency.grew();
         Ok(Blob { digest: actual, size: self.size })
     }
@@ -214,7 +222,8 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = fault::run(Operation::Write, || self.file.write(bytes))?;
+        let written = fault::run(Operation::Write, || self.file.write(bytes));
+        let count = written.map_err(|error| named("write", &self.path, error))?;
         self.sha256.update(&bytes[..count]);
         if let Some(other) = &mut self.other {
             other.update(&bytes[..count]);

@@ -57,7 +57,7 @@ impl Containers<'_> {
     pub fn create(&self, new: &NewContainer) -> Result<Container> {
         let _placing = self.store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
         create_directory(&self.directory(&new.id))?;
-        let taken = self.store.database.write(|db| {
+        let inserted = self.store.database.write(|db| {
             let query = "SELECT id FROM containers WHERE name = ?1 OR id = ?2";
             let by: Option<String> = db.query_row(query, [&new.name, &new.id], |row| row.get(0)).optional()?;
             if by.is_none() {
@@ -74,8 +74,12 @@ impl Containers<'_> {
                 )?;
             }
             Ok(by)
-        })?;
-        match taken {
+        });
+        if inserted.is_err() {
+            // The first error is the one to tell.
+            let _ = self.store.session.discard(&self.directory(&new.id));
+        }
+        match inserted? {
             Some(by) => {
                 if by != new.id {
                     self.store.session.discard(&self.directory(&new.id))?;

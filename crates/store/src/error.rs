@@ -241,6 +241,14 @@ impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     }
 }
 
+/// The same for callers that know the kernel's errors only: its kind stays, and its text names the path.
+pub(crate) fn named(action: &'static str, path: &Path, source: io::Error) -> io::Error {
+    match source.kind() {
+        io::ErrorKind::Interrupted => source,
+        kind => io::Error::new(kind, Error::io(action, path, source)),
+    }
+}
+
 /// A layer path for a message.
 pub(crate) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()

@@ -366,12 +366,25 @@ pub(crate) fn handle(store: &Arc<Inner>, id: LayerId) -> Layer {
 pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index, shares: Option<LayerId>) -> Result<Layer> {
     let index_path = staged.join("index");
     fault::run(Operation::Write, || fs::write(&index_path, index.bytes())).at("write", &index_path)?;
-    let bytes = bytes_of(&index);
     let _placing = store.locks.acquire(Inner::placing_key(), Sharing::Shared, &|| false)?;
     let id = claim(store)?;
     let place = directory(store, id);
+    if let Err(error) = settle_in(store, staged, id, &index, shares) {
+        // Without its row it is nothing. What cannot be removed now is found by `system check`.
+        let _ = store.session.discard(&place);
+        return Err(error);
+    }
+    store.recency.grew();
+    let layer = handle(store, id);
+    layer.replace_index(Arc::new(index));
+    Ok(layer)
+}
+
+/// Gives a layer its place and its row.
+fn settle_in(store: &Inner, staged: &Path, id: LayerId, index: &Index, shares: Option<LayerId>) -> Result<()> {
+    let place = directory(store, id);
     fault::run(Operation::Rename, || fs::rename(staged, &place)).at("rename", staged)?;
-    let (entries, time) = (index.len() as i64, now());
+    let (entries, bytes, time) = (index.len() as i64, bytes_of(index), now());
     store.database.write(|db| {
         db.prepare_cached(
             "INSERT INTO layers (id, entries, bytes, created, used, epoch, shares, turn)
@@ -387,11 +400,7 @@ pub(crate) fn install(store: &Arc<Inner>, staged: &Path, index: Index, shares: O
             store.recency.turn(db)?,
         ))?;
         leases::insert(db, store.session.name(), "layer", &id.to_string())
-    })?;
-    store.recency.grew();
-    let layer = handle(store, id);
-    layer.replace_index(Arc::new(index));
-    Ok(layer)
+    })
 }
 
 /// Bytes of the files in an index, each counted once whatever names it has.
@@ -430,10 +439,15 @@ pub(crate) fn remove(store: &Inner, id: LayerId) -> Result<()> {
         Err(error) => return Err(Error::io("rename", path, error)),
     };
     store.open_layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    store.database.write(|db| {
+    let forgotten = store.database.write(|db| {
         db.prepare_cached("DELETE FROM leases WHERE kind = 'layer' AND target = ?1")?.execute([id.to_string()])?;
         delete_row(db, id)
-    })?;
+    });
+    if let Err(error) = forgotten {
+        // The row is still there, so the files shall be too.
+        let _ = fs::rename(&trash, &path);
+        return Err(error);
+    }
     if there { crate::remove::tree(&trash) } else { Ok(()) }
 }
 

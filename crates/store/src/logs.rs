@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{At, Result};
+use crate::error::{At, Result, named};
 use crate::fault::{self, Operation};
 use crate::store::{Inner, create_directory};
 
@@ -46,7 +46,8 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        fault::run(Operation::Write, || self.file.write(bytes))
+        let written = fault::run(Operation::Write, || self.file.write(bytes));
+        written.map_err(|error| named("write", &self.path, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! After a crash of the machine: what was not on the disk then is verified or dropped, and rows and files that lost
 //! each other are tidied up. In an epoch in which that was done nothing is done but one look-up.
 //!
-//! A killed process needs none of this: what it left is in `tmp/`, or is swept with it.
+//! Of a killed process there is less to look for: what it left is in `tmp/`, or is swept with it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -96,8 +96,9 @@ pub(crate) fn recover(store: &Arc<Inner>) -> Result<usize> {
     Ok(dropped)
 }
 
-/// Drops rows whose files are gone: a deletion was on the disk and the end of the database's log was not.
-fn drop_fileless(store: &Arc<Inner>) -> Result<usize> {
+/// Drops rows whose files are gone: somebody was killed while deleting, or a deletion was on the disk and the end of the
+/// database's log was not.
+pub(crate) fn drop_fileless(store: &Inner) -> Result<usize> {
     let (ids, digests) = store.database.read(|db| {
         let ids: Vec<i64> =
             db.prepare("SELECT id FROM layers")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -113,7 +114,7 @@ fn drop_fileless(store: &Arc<Inner>) -> Result<usize> {
 }
 
 /// Drops layers and blobs, and what is nothing without them: cache records, and images that cannot be had again.
-pub(crate) fn forget(store: &Arc<Inner>, lost_layers: &[LayerId], lost_blobs: &[String]) -> Result<()> {
+pub(crate) fn forget(store: &Inner, lost_layers: &[LayerId], lost_blobs: &[String]) -> Result<()> {
     if lost_layers.is_empty() && lost_blobs.is_empty() {
         return Ok(());
     }

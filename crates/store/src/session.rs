@@ -4,7 +4,7 @@
 //! is free belongs to nobody alive. This module does not know what sessions put into their directories.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -20,6 +20,7 @@ pub(crate) struct Session {
     path: PathBuf,
     lock: LockGuard,
     next: AtomicU64,
+    is_left: AtomicBool,
 }
 
 impl Session {
@@ -31,7 +32,9 @@ impl Session {
             let Some(lock) = locks.try_acquire(key(&name), Sharing::Exclusive)? else { continue };
             let path = tmp.join(&name);
             match fault::run(Operation::MakeDirectory, || rustix::fs::mkdir(&path, rustix::fs::Mode::RWXU)) {
-                Ok(()) => return Ok(Self { name, path, lock, next: AtomicU64::new(0) }),
+                Ok(()) => {
+                    return Ok(Self { name, path, lock, next: AtomicU64::new(0), is_left: AtomicBool::new(false) });
+                }
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(Error::io("create", path, errno)),
             }
@@ -52,12 +55,21 @@ impl Session {
         self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// Makes something vanish in one step, then deletes it. Not there is fine.
+    /// Leaves the directory there at the end, so that the next process sees that there is something to tidy up.
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes something vanish in one step, then deletes it. Not there is fine. What cannot be removed is looked for by the
+    /// next process.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
         let trash = self.fresh_path();
         match fault::run(Operation::Rename, || std::fs::rename(path, &trash)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io("rename", path, error)),
+            Err(error) => {
+                self.leave();
+                Err(Error::io("rename", path, error))
+            }
             Ok(()) => remove::tree(&trash),
         }
     }
@@ -66,7 +78,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next process that opens the store.
-        let _ = remove::tree(&self.path);
+        if !self.is_left.load(Ordering::Relaxed) {
+            let _ = remove::tree(&self.path);
+        }
     }
 }
 

@@ -108,6 +108,16 @@ impl Store {
         self.inner.session.lock().duplicate()
     }
 
+    /// Names this process's use of the store, for as long as it lasts.
+    pub fn session_name(&self) -> &str {
+        self.inner.session.name()
+    }
+
+    /// Whether the process with this session, or a helper of it, lives.
+    pub fn is_session_alive(&self, name: &str) -> Result<bool> {
+        Ok(name == self.session_name() || session::is_alive(name, &self.inner.locks)?)
+    }
+
     /// Starts one sync of what earlier commands committed, beside the caller's work, unless it would be a long one.
     pub fn settle(&self) -> Settling {
         durability::settle(&self.inner)
@@ -243,6 +253,7 @@ impl Inner {
         if !self.sweep_places()? {
             return Ok(());
         }
+        recovery::drop_fileless(self)?;
         for (name, _lock) in &dead {
             self.release_leases(name)?;
             self.session.discard(&tmp.join(name))?;
@@ -283,10 +294,12 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A process that was killed may have held its lock still when this one began. What cannot be swept now
-        // the next process sweeps; a lease that stays behind has no held lock and counts for nothing.
+        // A process that was killed may have held its lock still when this one began. What cannot be tidied up now
+        // the next process tidies up.
         let _ = self.sweep();
-        let _ = self.release_leases(self.session.name());
+        if self.release_leases(self.session.name()).is_err() {
+            self.session.leave();
+        }
     }
 }
 

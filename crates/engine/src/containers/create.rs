@@ -48,6 +48,8 @@ pub struct CreateOptions {
     pub network: Network,
     /// `--rm`.
     pub auto_remove: bool,
+    /// The caller starts it at once: if it ends before it did, nobody else will.
+    pub starts_at_once: bool,
     /// `--read-only`.
     pub read_only: bool,
     /// `--privileged`.
@@ -87,7 +89,7 @@ impl Engine {
         let layers = self.image_layers(&image)?;
         let rootfs = Union::new(layers.clone())?;
         let mounts = self.mount_points(options, &settings, &rootfs)?;
-        let value = Value { settings, host: host_settings(options), mounts, state: ContainerState::default() };
+        let value = Value { settings, host: host_settings(options), mounts, state: self.new_state(options) };
         let row = self.insert(name, &id, &image.id, &layers, &value);
         if row.is_err() {
             self.remove_anonymous_volumes(&value.mounts);
@@ -110,6 +112,11 @@ impl Engine {
         let Error::Start(start) = error else { return None };
         let platform = self.foreign_platform(container).ok()?.unwrap_or_else(Platform::host);
         emulation::explain(&platform, start)
+    }
+
+    fn new_state(&self, options: &CreateOptions) -> ContainerState {
+        let starter = options.starts_at_once.then(|| self.store.session_name().to_owned());
+        ContainerState { starter, ..ContainerState::default() }
     }
 
     fn insert(

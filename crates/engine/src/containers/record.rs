@@ -60,6 +60,9 @@ pub struct ContainerState {
     pub started_at: Option<String>,
     /// When it ended last, RFC 3339.
     pub finished_at: Option<String>,
+    /// The session of the store that made it to start it at once, until it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starter: Option<String>,
 }
 
 /// Where in its life a container is.
@@ -127,7 +130,7 @@ impl Engine {
     /// lost its runner, and its processes with it. `None` if it shall not outlive them.
     fn observed(&self, row: kiln_store::Container) -> Result<Option<Container>, Error> {
         let container = Container::from_row(row)?;
-        if container.state.phase != Phase::Running {
+        if container.state.phase != Phase::Running && !self.is_orphan(&container)? {
             return Ok(Some(container));
         }
         let key = self.store.containers().lock_key(&container.id);
@@ -135,7 +138,7 @@ impl Engine {
         // Its runner may have written the end between the look-up and the lock, or removed it.
         let Some(row) = self.store.containers().find(&container.id)? else { return Ok(None) };
         let mut container = Container::from_row(row)?;
-        if container.state.phase != Phase::Running {
+        if container.state.phase != Phase::Running && !self.is_orphan(&container)? {
             return Ok(Some(container));
         }
         if container.host.auto_remove {
@@ -145,6 +148,14 @@ impl Engine {
         container.state.ended(KILLED, false);
         self.keep(&container)?;
         Ok(Some(container))
+    }
+
+    /// Whether it was made to run once and go, and who would have started it is gone.
+    fn is_orphan(&self, container: &Container) -> Result<bool, Error> {
+        match &container.state.starter {
+            Some(session) if container.host.auto_remove => Ok(!self.store.is_session_alive(session)?),
+            _ => Ok(false),
+        }
     }
 
     pub(crate) fn keep(&self, container: &Container) -> Result<(), Error> {

@@ -55,9 +55,11 @@ fn receive(
     diff_id: &Digest,
 ) -> Result<(), PullError> {
     let mut pieces = Pieces { receiver, current: Bytes::new(), copy: store.blobs().create()? };
-    unpack::layer(store, &mut pieces, Some(diff_id))
-        .map_err(|source| ImportError::Unpack { digest: blob.digest.clone(), source: Box::new(source) })?;
+    let bad = |source| ImportError::Unpack { digest: blob.digest.clone(), source: Box::new(source) };
+    let staged = unpack::staged(store, &mut pieces, Some(diff_id)).map_err(bad)?;
+    // The blob first: a layer that is there is not downloaded again, and an image is told by its blobs.
     pieces.copy.commit(Some(&blob.digest), Some(blob.size))?;
+    staged.keep(store).map_err(bad)?;
     Ok(())
 }
 

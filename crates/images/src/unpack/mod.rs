@@ -97,6 +97,17 @@ pub fn layer<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) 
     {
         return Ok(Unpacked { layer, diff_id: diff_id.clone() });
     }
+    staged(store, blob, expected)?.keep(store)
+}
+
+/// A layer made from an archive, before anybody sees it.
+pub(crate) struct Staged {
+    writer: LayerWriter,
+    diff_id: Digest,
+}
+
+/// Unpacks as [`layer`] does, whether or not the store has the layer, and up to the point where others would see it.
+pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Staged, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
     let writer = store.layers().stage(&root)?.writer()?;
     let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
@@ -105,20 +116,23 @@ pub fn layer<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) 
     {
         return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual: diff_id });
     }
-    keep(store, writer, diff_id)
+    Ok(Staged { writer, diff_id })
 }
 
-/// Commits the layer, unless another one with the same diff id came in between.
-fn keep(store: &Store, writer: LayerWriter, diff_id: Digest) -> Result<Unpacked, UnpackError> {
-    let layer = match store.layers().by_diff_id(&diff_id)? {
-        Some(layer) => layer,
-        None => {
-            let layer = writer.commit()?;
-            store.layers().set_diff_id(&layer, &diff_id, true)?;
-            layer
-        }
-    };
-    Ok(Unpacked { layer, diff_id })
+impl Staged {
+    /// Commits the layer, unless another one with the same diff id came in between.
+    pub(crate) fn keep(self, store: &Store) -> Result<Unpacked, UnpackError> {
+        let Self { writer, diff_id } = self;
+        let layer = match store.layers().by_diff_id(&diff_id)? {
+            Some(layer) => layer,
+            None => {
+                let layer = writer.commit()?;
+                store.layers().set_diff_id(&layer, &diff_id, true)?;
+                layer
+            }
+        };
+        Ok(Unpacked { layer, diff_id })
+    }
 }
 
 /// An archive's path for a message.

@@ -104,7 +104,7 @@ pub(super) fn take_layers(store: &Inner, layers: &[LayerId]) -> Result<Vec<(Laye
     drop_dead_leases(store)?;
     let mut taken = Vec::new();
     for batch in layers.chunks(BATCH) {
-        let moved: Result<Vec<_>> = store.database.write(|db| {
+        let moved: Result<Result<Vec<_>>> = store.database.write(|db| {
             let needed = Needed::read(db)?;
             let mut moved = Vec::new();
             for &id in batch {
@@ -118,8 +118,9 @@ pub(super) fn take_layers(store: &Inner, layers: &[LayerId]) -> Result<Vec<(Laye
                 layers::delete_row(db, id)?;
             }
             Ok(Ok(moved))
-        })?;
-        taken.extend(moved?);
+        });
+        // Rows whose transaction failed have lost their files: the next process looks for them.
+        taken.extend(moved.inspect_err(|_| store.session.leave())??);
     }
     layers::forget_handles(store, taken.iter().map(|(id, _)| *id));
     Ok(taken.into_iter().filter_map(|(id, trash)| Some((id, trash?))).collect())
@@ -130,7 +131,7 @@ pub(super) fn take_blobs(store: &Inner, blobs: &[String]) -> Result<Vec<(Digest,
     drop_dead_leases(store)?;
     let mut taken = Vec::new();
     for batch in blobs.chunks(BATCH) {
-        let moved: Result<Vec<_>> = store.database.write(|db| {
+        let moved: Result<Result<Vec<_>>> = store.database.write(|db| {
             let needed = Needed::read(db)?;
             let mut moved = Vec::new();
             for digest in batch.iter().filter(|digest| !needed.blobs.contains(*digest)) {
@@ -142,8 +143,9 @@ pub(super) fn take_blobs(store: &Inner, blobs: &[String]) -> Result<Vec<(Digest,
                 db.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([digest])?;
             }
             Ok(Ok(moved))
-        })?;
-        taken.extend(moved?);
+        });
+        // Rows whose transaction failed have lost their files: the next process looks for them.
+        taken.extend(moved.inspect_err(|_| store.session.leave())??);
     }
     Ok(taken)
 }

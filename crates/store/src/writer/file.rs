@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{LayerWriter, Place};
 use crate::copy;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Result, named};
 use crate::fault::{self, Operation};
 use crate::index::Body;
 use crate::metadata::{FileDigest, Kind, Metadata};
@@ -111,7 +111,8 @@ impl<'a> FileWriter<'a> {
 
 impl Write for FileWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = fault::run(Operation::Write, || self.file.write(bytes))?;
+        let written = fault::run(Operation::Write, || self.file.write(bytes));
+        let count = written.map_err(|error| named("write", &self.writer.shown(&self.place.path), error))?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes[..count]);
         }

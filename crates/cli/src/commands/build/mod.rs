@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::caller::Caller;
 use crate::contexts::{Asked, Fetch, Given, Offered};
 use crate::display::{Display, Progress};
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, chain};
 use crate::host::Host;
 use checks::Checked;
 use flags::{Call, Resolved};
@@ -58,6 +58,9 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
         checked.tell(&built);
     }
     let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
+    if arguments.durable == flags::Durable::Build {
+        host.store.settle_now().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+    }
     report::write(arguments, progress, &request, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }

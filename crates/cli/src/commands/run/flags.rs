@@ -223,6 +223,7 @@ pub(super) fn options(arguments: &CreateArguments) -> Result<CreateOptions, Fail
         labels: labels(arguments)?,
         network: network(&arguments.network)?,
         auto_remove: arguments.remove,
+        starts_at_once: false,
         read_only: arguments.read_only,
         privileged: arguments.privileged,
         init: arguments.init,

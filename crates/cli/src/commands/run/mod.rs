@@ -30,8 +30,9 @@ pub(crate) fn run(caller: &Caller, arguments: &RunArguments) -> Result<ExitCode,
     let streams = Streams { input: arguments.create.interactive, terminal: arguments.create.tty };
     streams.check()?;
     let options = flags::options(&arguments.create).map_err(hint)?;
+    let options = CreateOptions { starts_at_once: true, ..options };
     let cidfile = cidfile_is_new(&arguments.create).map_err(hint)?;
-    let host = caller.host()?;
+    let host = caller.host().map_err(|failure| failure.with_code(CANNOT_RUN))?;
     let engine = engine(&host);
     let container = made(&host, &engine, &arguments.create, &options).map_err(hint)?;
     if let Some(path) = cidfile {

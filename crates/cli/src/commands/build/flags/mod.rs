@@ -15,7 +15,7 @@ mod progress;
 mod raw;
 
 pub(crate) use call::{Call, CallOptions};
-pub(crate) use raw::BuildArguments;
+pub(crate) use raw::{BuildArguments, Durable};
 
 use std::collections::BTreeMap;
 

@@ -58,6 +58,9 @@ pub(crate) struct BuildArguments {
     /// Say for each step why it ran or did not: text, or json to the standard output
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) explain: Option<ExplainFormat>,
+    /// When to wait until everything is on the disk: build or never
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    pub(crate) durable: Durable,
     /// The Dockerfile (default PATH/Dockerfile; - is the standard input)
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -145,4 +148,13 @@ pub(crate) struct BuildArguments {
     pub(super) ulimits: Vec<Ulimit>,
     #[command(flatten)]
     pub(super) legacy: LegacyArguments,
+}
+
+/// When a build waits for the disk.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// At its end: what it made survives a crash of the machine.
+    Build,
+    /// Not at all: what a crash of the machine takes is built again.
+    Never,
 }
