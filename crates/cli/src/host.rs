@@ -28,16 +28,42 @@ impl Host {
     /// Enters a user namespace where that is needed, and opens the store at `root` or at the usual place. No thread
     /// may run yet.
     pub(crate) fn open(root: Option<&Path>) -> Result<Self, Failure> {
-        let home = home();
+        let place = Place::find(root)?;
+        let store = place.open().map_err(|error| failure::of_store(&error, &place.root))?;
+        place.host(store)
+    }
+}
+
+/// Where the store is, and what this process may do there.
+pub(crate) struct Place {
+    /// The store's directory.
+    pub(crate) root: PathBuf,
+    /// How overlayfs's marks are spelt there.
+    pub(crate) mode: Mode,
+    tier: Tier,
+}
+
+impl Place {
+    /// Enters a user namespace where that is needed. No thread may run yet.
+    pub(crate) fn find(root: Option<&Path>) -> Result<Self, Failure> {
         let was_root = rustix::process::geteuid().is_root();
         let tier =
             kiln_runtime::rootless::enter().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
         let mode = if tier.is_rootless() { Mode::Rootless } else { Mode::Root };
-        let root = root_directory(root, was_root, home.as_deref())?;
-        let store = Store::open(&root, mode).map_err(|error| failure::of_store(&error, &root))?;
-        let registry = registry(home.as_deref())?;
+        let root = root_directory(root, was_root, home().as_deref())?;
+        Ok(Place { root, mode, tier })
+    }
+
+    /// Opens the store.
+    pub(crate) fn open(&self) -> Result<Store, kiln_store::Error> {
+        Store::open(&self.root, self.mode)
+    }
+
+    /// The machine with this store open.
+    pub(crate) fn host(self, store: Store) -> Result<Host, Failure> {
+        let registry = registry(home().as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
-        Ok(Host { store, tier, registry, runtime })
+        Ok(Host { store, tier: self.tier, registry, runtime })
     }
 }
 

@@ -11,6 +11,8 @@ pub mod load;
 pub mod pack;
 pub mod pull;
 pub mod push;
+pub mod rediscover;
+pub mod repair;
 pub mod save;
 pub mod tar;
 #[cfg(test)]

@@ -128,6 +128,15 @@ impl Blobs<'_> {
         Ok(bytes)
     }
 
+    /// Digests and sizes in bytes of all blobs.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>> {
+        let rows: Vec<(String, i64)> = self.store.database.read(|db| {
+            let mut statement = db.prepare_cached("SELECT digest, size FROM blobs ORDER BY digest")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })?;
+        Ok(rows.into_iter().filter_map(|(digest, size)| Some((digest.parse().ok()?, size as u64))).collect())
+    }
+
     /// Whether the store holds the blob.
     pub fn contains(&self, digest: &Digest) -> Result<bool> {
         Ok(self.size(digest)?.is_some())

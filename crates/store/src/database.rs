@@ -28,6 +28,25 @@ impl Database {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
+    /// The same for a store that exists: unless `is_new` says that nothing is in it, the database must have tables.
+    ///
+    /// # Errors
+    /// [`Error::LostDatabase`] if it is missing or empty: a new one would know nothing of what the store holds, and
+    /// what nobody knows is swept.
+    pub(crate) fn open_existing(path: &Path, is_new: impl Fn() -> bool) -> Result<Self> {
+        let wrap = |source| Error::Database { path: path.to_owned(), source };
+        let lost = || Error::LostDatabase { path: path.to_owned() };
+        if !path.exists() && !is_new() {
+            return Err(lost());
+        }
+        let mut connection = connect(path).map_err(wrap)?;
+        if !migrations::has_tables(&connection).map_err(wrap)? && !is_new() {
+            return Err(lost());
+        }
+        migrations::bring_up(&mut connection, path)?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
     /// Reads.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

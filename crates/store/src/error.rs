@@ -10,6 +10,9 @@ use crate::layers::LayerId;
 /// What helps against damage.
 const REPAIR: &str = "`kiln system check --repair` mends the store";
 
+/// What helps against a database that cannot be read.
+const REBUILD: &str = "; `kiln system check --repair` moves it aside and makes a new one of what can still be read";
+
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -57,6 +60,23 @@ pub enum Error {
         known: u32,
         /// The version of the kiln that migrated it, if the store says so.
         kiln: Option<String>,
+    },
+    /// The store has things in it and no database.
+    #[error(
+        "the store's database {} is missing or empty; `kiln system check --repair` makes a new one of what is in the \
+         store", path.display()
+    )]
+    LostDatabase {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Something needs the store for itself.
+    #[error("another kiln is at work in the store {} (session {session}): try again when it has ended", path.display())]
+    StoreInUse {
+        /// The store's directory.
+        path: PathBuf,
+        /// One session: its process's number first.
+        session: String,
     },
     /// The store's `version` file makes no sense.
     #[error("{} is not the version file of a kiln store (it says {found:?}); is KILN_ROOT right?", path.display())]
@@ -223,6 +243,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store's database, or its description of itself, cannot be read: [`crate::Store::rescue`] is for that.
+    pub fn asks_for_rescue(&self) -> bool {
+        match self {
+            Self::LostDatabase { .. } | Self::NotAStore { .. } => true,
+            Self::Database { source, .. } => database_hint(source) == REBUILD,
+            _ => false,
+        }
+    }
+
     /// Wraps what the kernel said about `path`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.into(), source: source.into() }
@@ -279,9 +308,14 @@ fn database_hint(source: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::ReadOnly) => hint(&io::ErrorKind::ReadOnlyFilesystem.into()),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => hint(&io::ErrorKind::PermissionDenied.into()),
         Some(ErrorCode::DatabaseBusy) => "; another kiln holds it since a minute: is it stopped?",
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; it is damaged: move the store aside, kiln makes a new one"
-        }
-        _ => "",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => REBUILD,
+        _ => match source {
+            // A table that is gone, a value that is none.
+            rusqlite::Error::SqlInputError { .. }
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..) => REBUILD,
+            _ => "",
+        },
     }
 }

@@ -232,6 +232,23 @@ pub(crate) fn forget_lost(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Makes all images forget where an unpacked layer is.
+pub(crate) fn forget_layer(db: &Connection, id: LayerId) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(SELECT)?;
+    let images: Vec<Image> = statement.query_map([], image)?.collect::<Result<_, _>>()?;
+    for mut image in images {
+        let mut named = false;
+        for layer in image.layers.iter_mut().filter(|layer| layer.layer == Some(id)) {
+            (layer.layer, named) = (None, true);
+        }
+        if named {
+            let update = "UPDATE images SET layers = ?2 WHERE id = ?1";
+            db.prepare_cached(update)?.execute((image.id.to_string(), to_json(&image.layers)?))?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps what was known of a layer and is not said anew.
 fn complete(layers: &mut [ImageLayer], known: &[ImageLayer]) {
     for (layer, known) in layers.iter_mut().zip(known).filter(|(a, b)| a.diff_id == b.diff_id) {

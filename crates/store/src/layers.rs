@@ -3,6 +3,7 @@
 //! A layer comes into being by one rename from the session's directory to `layers/<n>/` and then its row; it goes by
 //! one rename into the session's directory, then its row, then its files. So it is whole or absent.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +24,7 @@ use crate::fault::{self, Operation};
 use crate::index::Index;
 use crate::leases;
 use crate::locks::Sharing;
+use crate::mending::{self, Retired};
 use crate::metadata::Metadata;
 use crate::staged::StagedLayer;
 use crate::stamp;
@@ -276,6 +278,14 @@ impl Layers<'_> {
         Ok(None)
     }
 
+    /// The layers whose diff ids nobody knows.
+    pub fn unnamed(&self) -> Result<Vec<LayerId>> {
+        let query = "SELECT id FROM layers WHERE diff_id IS NULL ORDER BY id";
+        self.store
+            .database
+            .read(|db| db.prepare_cached(query)?.query_map([], |row| row.get(0).map(LayerId::from_row))?.collect())
+    }
+
     /// Remembers the digest of the layer's uncompressed tar. `pulled`: the layer was made from that tar, so its
     /// content id follows from it.
     pub fn set_diff_id(&self, layer: &Layer, diff_id: &Digest, pulled: bool) -> Result<()> {
@@ -327,6 +337,28 @@ impl Layers<'_> {
     /// The index with the digest of every regular file; hashes those not hashed yet, in parallel.
     pub fn hashed_index(&self, layer: &Layer) -> Result<Arc<Index>> {
         content::hash_files(self.store, layer)
+    }
+
+    /// Takes a damaged layer out of use: it becomes a miss for every build and image. It is deleted unless a living
+    /// process or a container has it.
+    pub fn retire(&self, id: LayerId) -> Result<Retired> {
+        mending::retire(self.store, id)
+    }
+
+    /// Puts `whole`, which was made from the tar with this diff id, in the place of a damaged layer. The number of
+    /// `whole` is gone then. The caller made sure that nobody else uses the damaged one.
+    pub fn replace(&self, damaged: LayerId, whole: Layer, diff_id: &Digest) -> Result<()> {
+        mending::replace(self.store, damaged, whole, diff_id)
+    }
+
+    /// Whether a living process other than this one has the layer.
+    pub fn is_in_use(&self, id: LayerId) -> Result<bool> {
+        mending::is_in_use(self.store, id)
+    }
+
+    /// The layer's diff id, as far as anybody knows it, and digests of blobs that should hold it.
+    pub fn sources(&self, id: LayerId) -> Result<Option<(Digest, BTreeSet<Digest>)>> {
+        mending::sources(self.store, id)
     }
 
     /// Deletes a layer, whoever needs it.

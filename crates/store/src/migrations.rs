@@ -73,6 +73,11 @@ fn found(db: &Connection) -> rusqlite::Result<Option<u32>> {
     }
 }
 
+/// Whether anything was ever made in the database.
+pub(crate) fn has_tables(db: &Connection) -> rusqlite::Result<bool> {
+    found(db).map(|format| format.is_some())
+}
+
 fn newer_format(path: &Path, found: u32) -> Error {
     let path = path.parent().unwrap_or(path).to_owned();
     Error::NewerFormat { path, found, known: FORMAT, kiln: None }

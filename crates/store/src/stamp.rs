@@ -16,12 +16,8 @@ use rustix::io::Errno;
 
 use crate::index::{Entry, Index};
 
-/// The stamp of a regular file; 0, which means nothing, for one with several names: making or removing one of them
-/// changes the time of the others.
+/// The stamp of a regular file. Making or removing a further name changes it.
 pub(crate) fn of_file(status: &Statx) -> u32 {
-    if status.stx_nlink > 1 {
-        return 0;
-    }
     hash(status.stx_ino, status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec)
 }
 

@@ -21,8 +21,8 @@ use crate::recovery;
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
-    Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Freed, Images, Layers, Leases, Logs, Prune, Records,
-    Report, Repositories, Resolutions, Settling, StatCache, Usage,
+    Blobs, Builds, CacheMounts, Containers, Damaged, Evictions, FileLists, Finding, Freed, Images, Layers, Leases,
+    Logs, Mended, Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache, Usage,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -68,21 +68,35 @@ pub(crate) struct Inner {
 impl Store {
     /// Opens or creates the store in `root`, and sweeps what killed processes left there.
     pub fn open(root: &Path, mode: Mode) -> Result<Self> {
+        let store = Self::open_unswept(root, mode)?;
+        store.inner.sweep()?;
+        recovery::recover(&store.inner)?;
+        Ok(store)
+    }
+
+    /// Makes the database of a store anew when it cannot be opened, of what can still be read of it and of what is on
+    /// disk. What is damaged is kept in `damaged/`. A check should follow.
+    ///
+    /// # Errors
+    /// [`Error::StoreInUse`] if another process has the store open; what the disk refuses.
+    pub fn rescue(root: &Path, mode: Mode) -> Result<Rescued> {
+        crate::rescue::rescue(root, mode)
+    }
+
+    /// Opens or creates the store, and leaves everything as it is.
+    pub(crate) fn open_unswept(root: &Path, mode: Mode) -> Result<Self> {
         create_directory(root)?;
         let root = fs::canonicalize(root).at("examine", root)?;
         let locks = Locks::new(root.join("locks"))?;
         prepare(&root, mode, &locks)?;
-        let database = Arc::new(Database::open(&root.join("db.sqlite"))?);
+        let database = Arc::new(Database::open_existing(&root.join("db.sqlite"), || !holds_anything(&root))?);
         let session = Session::begin(&root.join("tmp"), &locks)?;
         let epoch = epoch::current(&root, mode)?;
         let open_layers = Mutex::default();
         let (noted, recency) = (Noted::default(), Recency::default());
         let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted, recency };
         inner.release_leases(inner.session.name())?;
-        let store = Self { inner: Arc::new(inner) };
-        store.inner.sweep()?;
-        recovery::recover(&store.inner)?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The store's directory, without symbolic links.
@@ -215,6 +229,20 @@ impl Store {
         crate::check::check(&self.inner, watch)
     }
 
+    /// Mends a finding as far as the store can do it by itself: what would have to be unpacked or pulled again is
+    /// dropped, with what is nothing without it.
+    ///
+    /// # Errors
+    /// What the disk or the database refuses.
+    pub fn mend(&self, finding: &Finding) -> Result<Mended> {
+        crate::check::mend(&self.inner, finding)
+    }
+
+    /// What this process found damaged while it used it, since the last call.
+    pub fn take_noted_damage(&self) -> Damaged {
+        self.inner.noted.take()
+    }
+
     /// Bytes per kind of thing.
     pub fn usage(&self) -> Result<Usage> {
         crate::usage::usage(&self.inner)
@@ -324,13 +352,19 @@ fn prepare(root: &Path, mode: Mode, locks: &Locks) -> Result<()> {
     for name in ["blobs", "layers", "cache-mounts", "containers", "contexts", "logs", "tmp"] {
         create_directory(&root.join(name))?;
     }
-    Database::open(&root.join("db.sqlite"))?;
+    Database::open_existing(&root.join("db.sqlite"), || !holds_anything(root))?;
     let _not_swept = locks.acquire(session::key(version::NEW), Sharing::Exclusive, &|| false)?;
     version::write(root, mode)
 }
 
+/// Whether there are layers or blobs, which a new database would not know.
+fn holds_anything(root: &Path) -> bool {
+    let has_entries = |name: &str| fs::read_dir(root.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+    ["layers", "blobs"].into_iter().any(has_entries)
+}
+
 /// The format of the store in `root`, `None` if none is there; an error if this program cannot use it in this mode.
-fn format(root: &Path, mode: Mode) -> Result<Option<u32>> {
+pub(crate) fn format(root: &Path, mode: Mode) -> Result<Option<u32>> {
     let Some(version) = version::read(root)? else { return Ok(None) };
     let (path, found) = (root.to_owned(), version.format);
     if found < migrations::OLDEST {

@@ -48,6 +48,7 @@ pub(crate) fn scan(fs: &Path, lower: &Union, mode: Mode) -> Result<Index> {
     kept.sort_unstable_by(|a, b| path::compare(&a.path, &b.path));
     drop_unchanged_directories(fs, &root, &mut kept, &mut touched)?;
     group_links(&mut kept);
+    stamp_links(&root, &mut kept).at("examine a file in", fs)?;
     Index::encode(kept.iter().map(|each| (&each.path, &each.body))).ok_or_else(|| Error::io("index", fs, Errno::FBIG))
 }
 
@@ -338,7 +339,8 @@ fn body(kind: Kind, item: &Item) -> Body {
     match kind {
         Kind::File => {
             body.size = status.stx_size;
-            body.stamp = stamp::of_file(status);
+            // One with several names is stamped when no more of them go.
+            body.stamp = if status.stx_nlink > 1 { 0 } else { stamp::of_file(status) };
         }
         Kind::Directory if item.path.is_empty() => body.stamp = stamp::of_root(status),
         Kind::CharacterDevice | Kind::BlockDevice => {
@@ -351,6 +353,15 @@ fn body(kind: Kind, item: &Item) -> Body {
 
 fn timestamp(status: &Statx) -> Timestamp {
     Timestamp { seconds: status.stx_mtime.tv_sec, nanoseconds: status.stx_mtime.tv_nsec }
+}
+
+/// Stamps files with several names, now that no further name goes.
+fn stamp_links(root: &OwnedFd, kept: &mut [Kept]) -> Result<(), Errno> {
+    for each in kept.iter_mut().filter(|each| each.inode.is_some() && each.body.kind == Kind::File) {
+        let file = beneath::open(root.as_fd(), &each.path, OFlags::PATH)?;
+        each.body.stamp = stamp::of_open(&file)?;
+    }
+    Ok(())
 }
 
 /// Numbers the files that have several names in this layer.

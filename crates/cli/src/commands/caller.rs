@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{Host, Place};
 
 /// What every command gets from the command line.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ impl Caller {
     /// Opens the store; nothing may have started a thread before.
     pub(crate) fn host(&self) -> Result<Host, Failure> {
         Host::open(self.root.as_deref())
+    }
+
+    /// Where the store is, without opening it; nothing may have started a thread before.
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        Place::find(self.root.as_deref())
     }
 
     /// What the configuration files say.

@@ -1,21 +1,27 @@
-//! `system check`: whether everything in the store is as it was put there.
+//! `system check`: whether everything in the store is as it was put there, and mending what is not.
+
+mod print;
 
 use std::process::ExitCode;
 
-use kiln_store::{Counted, Finding, Report, Unverified};
-use serde_json::{Value, json};
+use kiln_images::{rediscover, repair};
+use kiln_progress::{Outcome, Sink, Task};
+use kiln_store::{Error, Finding, Mended, Remedy, Report, Rescued, Store, Subject};
 
 use super::caller::Caller;
 use crate::display::{Display, Progress};
-use crate::failure::{Failure, chain};
-use crate::{output, size};
+use crate::failure::{self, Failure, chain};
+use crate::host::{Host, Place};
 
-/// The exit code when something is wrong with the store.
+/// The exit code when something is wrong with the store, and stays so.
 const FOUND: u8 = 1;
 
 /// The flags of `system check`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct CheckArguments {
+    /// Mend what can be mended, and drop what cannot
+    #[arg(long)]
+    repair: bool,
     /// Format the output: text or json
     #[arg(long, default_value = "text")]
     format: Format,
@@ -33,102 +39,124 @@ enum Format {
     Json,
 }
 
+/// What a check found, and what a repair did about it.
+#[derive(Default)]
+struct Checked {
+    report: Report,
+    /// Each finding with what became of it; empty without a repair.
+    mended: Vec<(Finding, Mended)>,
+    /// What was made of a database that could not be read.
+    rescued: Option<Rescued>,
+}
+
+impl Checked {
+    /// Whether nothing is wrong, any more.
+    fn is_clean(&self) -> bool {
+        let is_mended = |mended: &Mended| matches!(mended, Mended::Yes(_));
+        match self.mended.is_empty() {
+            true => self.report.is_clean(),
+            false => self.mended.iter().all(|(_, mended)| is_mended(mended)),
+        }
+    }
+}
+
 /// Checks.
 pub(crate) fn run(caller: &Caller, arguments: &CheckArguments) -> Result<ExitCode, Failure> {
-    let host = caller.host()?;
-    let display = Display::new(if arguments.quiet { Progress::Quiet } else { Progress::Auto });
-    let task = display.sink.task("checking the store");
-    task.start();
-    let report = host.store.check(&|done, total| task.progress(done, Some(total)));
-    task.finish(match &report {
-        Ok(_) => kiln_progress::Outcome::Done,
-        Err(error) => kiln_progress::Outcome::Failed(error.to_string()),
-    });
+    let place = caller.place()?;
+    let quiet = arguments.quiet || arguments.format == Format::Json;
+    let display = Display::new(if quiet { Progress::Quiet } else { Progress::Auto });
+    let checked = checked(place, arguments.repair, &display.sink);
     display.finish();
-    let report = report.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
+    let checked = checked?;
     match arguments.format {
-        Format::Text => text(&report)?,
-        Format::Json => output::line(document(&report))?,
+        Format::Text => print::text(&checked)?,
+        Format::Json => print::json(&checked)?,
     }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+    Ok(if checked.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
-fn text(report: &Report) -> Result<(), Failure> {
-    for finding in &report.findings {
-        output::line(format_args!("{}: {}: {}", finding.subject, finding.path.display(), finding.problem))?;
-        if !finding.needed_by.is_empty() {
-            output::line(format_args!("    needed by: {}", finding.needed_by.join(", ")))?;
+fn checked(place: Place, repair: bool, sink: &Sink) -> Result<Checked, Failure> {
+    let mut checked = Checked::default();
+    let looked = look(&place, sink);
+    let store = match looked {
+        Ok((store, report)) if !(repair && needs_rescue(&report)) => {
+            checked.report = report;
+            store
         }
-        output::line(format_args!("    a repair {}", finding.remedy))?;
+        Err(error) if !repair && error.asks_for_rescue() => {
+            checked.report.findings.push(unreadable(&place, &error));
+            return Ok(checked);
+        }
+        Err(error) if !error.asks_for_rescue() => return Err(failure::of_store(&error, &place.root)),
+        // The store, if it could be opened, is closed by now.
+        _ => {
+            let (store, report) = rescued(&place, sink, &mut checked)?;
+            checked.report = report;
+            store
+        }
+    };
+    if repair && !checked.report.is_clean() {
+        let host = place.host(store)?;
+        checked.mended = mend(&host, &checked.report, sink)?;
     }
-    output::line(looked_at(&report.counted))?;
-    unverified(&report.unverified)?;
-    match report.findings.len() {
-        0 => output::line("Nothing is wrong."),
-        1 => output::line("1 problem; `kiln system check --repair` mends what can be mended."),
-        count => output::line(format_args!("{count} problems; `kiln system check --repair` mends what can be mended.")),
+    Ok(checked)
+}
+
+/// Opens the store and checks it.
+fn look(place: &Place, sink: &Sink) -> Result<(Store, Report), Error> {
+    let task = sink.task("checking the store");
+    task.start();
+    let looked = place.open().and_then(|store| {
+        let report = store.check(&|done, total| task.progress(done, Some(total)))?;
+        Ok((store, report))
+    });
+    finish(&task, &looked);
+    looked
+}
+
+/// Whether the database can be read, but not relied upon.
+fn needs_rescue(report: &Report) -> bool {
+    report.findings.iter().any(|finding| finding.remedy == Remedy::Rebuild)
+}
+
+/// A database that cannot be read is what there is to find.
+fn unreadable(place: &Place, error: &Error) -> Finding {
+    let subject = if matches!(error, Error::NotAStore { .. }) { Subject::Version } else { Subject::Database };
+    let name = if subject == Subject::Version { "version" } else { "db.sqlite" };
+    Finding {
+        subject,
+        path: place.root.join(name),
+        problem: chain(error),
+        needed_by: vec!["everything in the store".to_owned()],
+        remedy: Remedy::Rebuild,
     }
 }
 
-fn looked_at(counted: &Counted) -> String {
-    let Counted { layers, entries, blobs, bytes, images, records, containers } = counted;
-    format!(
-        "Checked {layers} layers with {entries} entries, {blobs} blobs, {images} images, {records} cache records, \
-         {containers} containers; {} read.",
-        size::words(*bytes)
-    )
+/// Makes the database anew, finds the images that only their blobs know, and checks what came of it.
+fn rescued(place: &Place, sink: &Sink, checked: &mut Checked) -> Result<(Store, Report), Failure> {
+    let failed = |error: Error| failure::of_store(&error, &place.root);
+    let task = sink.task("making the database anew");
+    task.start();
+    let rescued = Store::rescue(&place.root, place.mode);
+    finish(&task, &rescued);
+    checked.rescued = Some(rescued.map_err(failed)?);
+    let store = place.open().map_err(failed)?;
+    rediscover::images(&store).map_err(failed)?;
+    drop(store);
+    look(place, sink).map_err(failed)
 }
 
-fn unverified(unverified: &Unverified) -> Result<(), Failure> {
-    let Unverified { hashed_now, unknown, closed, blobs } = unverified;
-    if *hashed_now > 0 {
-        output::line(format_args!(
-            "{hashed_now} files had not been hashed before; nobody wrote to them since they were stored. They are now."
-        ))?;
-    }
-    if *unknown > 0 {
-        output::line(format_args!(
-            "{unknown} files had not been hashed before: only their sizes and times could be compared. They are now."
-        ))?;
-    }
-    if *closed > 0 {
-        output::line(format_args!("{closed} entries could not be looked into: this user may not read them."))?;
-    }
-    if *blobs > 0 {
-        output::line(format_args!("{blobs} blobs have digests of a kind that kiln cannot compute."))?;
-    }
-    Ok(())
+fn mend(host: &Host, report: &Report, sink: &Sink) -> Result<Vec<(Finding, Mended)>, Failure> {
+    let task = sink.task("mending the store");
+    task.start();
+    let mended = host.runtime.block_on(repair::repair(&host.store, &host.registry, report, &task));
+    finish(&task, &mended);
+    mended.map_err(|error| failure::of_store(&error, host.store.root()))
 }
 
-fn document(report: &Report) -> Value {
-    let (counted, unverified) = (&report.counted, &report.unverified);
-    json!({
-        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
-        "checked": {
-            "layers": counted.layers,
-            "entries": counted.entries,
-            "blobs": counted.blobs,
-            "bytes": counted.bytes,
-            "images": counted.images,
-            "records": counted.records,
-            "containers": counted.containers,
-        },
-        "unverified": {
-            "hashed_now": unverified.hashed_now,
-            "unknown": unverified.unknown,
-            "closed": unverified.closed,
-            "blobs": unverified.blobs,
-        },
-    })
-}
-
-fn finding(finding: &Finding) -> Value {
-    json!({
-        "kind": finding.subject.kind(),
-        "name": finding.subject.name(),
-        "path": finding.path.to_string_lossy(),
-        "problem": finding.problem,
-        "needed_by": finding.needed_by,
-        "repair": finding.remedy.to_string(),
-    })
+fn finish<T, E: std::fmt::Display>(task: &Task, result: &Result<T, E>) {
+    task.finish(match result {
+        Ok(_) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.to_string()),
+    });
 }

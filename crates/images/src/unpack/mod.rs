@@ -107,7 +107,11 @@ pub(crate) struct Staged {
 }
 
 /// Unpacks as [`layer`] does, whether or not the store has the layer, and up to the point where others would see it.
-pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Staged, UnpackError> {
+pub(crate) fn staged<R: Read + Send>(
+    store: &Store,
+    blob: R,
+    expected: Option<&Digest>,
+) -> Result<Staged, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
     let writer = store.layers().stage(&root)?.writer()?;
     let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
@@ -117,6 +121,21 @@ pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&D
         return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual: diff_id });
     }
     Ok(Staged { writer, diff_id })
+}
+
+/// Unpacks an image layer although the store may hold one with that diff id: to put it in the place of a damaged one.
+/// It has no diff id yet.
+///
+/// # Errors
+/// A blob that is damaged, or whose bytes are others than `expected`.
+pub fn anew<R: Read + Send>(store: &Store, blob: R, expected: &Digest) -> Result<Layer, UnpackError> {
+    let root = Metadata::root_owned(0o755, Timestamp::default());
+    let writer = store.layers().stage(&root)?.writer()?;
+    let actual = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
+    if actual != *expected {
+        return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual });
+    }
+    Ok(writer.commit()?)
 }
 
 impl Staged {

@@ -270,7 +270,7 @@ pub(super) fn counter(store: &Inner, rows: &[LayerRow]) -> Result<Option<Finding
 }
 
 /// The blobs that layers were packed into, as their records say: layer and blob.
-pub(super) fn packed(store: &Inner) -> Result<Vec<(LayerId, Digest)>> {
+pub(crate) fn packed(store: &Inner) -> Result<Vec<(LayerId, Digest)>> {
     let query = "SELECT layer, digest FROM record_layers JOIN records ON record = id
         JOIN blobs ON digest = json_extract(effects, '$.descriptor.digest')
         WHERE lineage = 'packed layer' AND json_valid(effects)";

@@ -10,6 +10,7 @@ mod blobs;
 mod disk;
 mod layer;
 mod layers;
+mod mend;
 mod needs;
 mod places;
 mod report;
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use layers::packed;
+pub use mend::Mended;
+pub(crate) use mend::{mend, set_aside};
 pub use report::{Counted, Finding, Remedy, Report, Subject, Unverified};
 
 use crate::error::{At, Error, Result};
@@ -74,7 +78,7 @@ pub(crate) fn check(store: &Arc<Inner>, watch: &(dyn Fn(u64, u64) + Sync)) -> Re
 }
 
 /// What is in a directory, sorted; nothing if it is not there.
-fn listed(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn listed(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.at("list", directory)?,

@@ -19,6 +19,9 @@ use crate::store::Inner;
 /// How many users of something are named.
 const NAMED: usize = 8;
 
+/// How much of an instruction is shown, in characters.
+const LONGEST: usize = 60;
+
 /// Everything that names layers and blobs, at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
@@ -85,7 +88,7 @@ impl Needs {
         for (layer, lineage, inputs) in rows {
             let instruction = inputs.into_iter().find(|input| input.name == "instruction").map(|input| input.value);
             let kind = || lineage.lines().last().unwrap_or_default().to_owned();
-            self.steps.entry(layer).or_default().insert(instruction.unwrap_or_else(kind));
+            self.steps.entry(layer).or_default().insert(abridged(&instruction.unwrap_or_else(kind)));
         }
         Ok(())
     }
@@ -154,6 +157,15 @@ pub(super) fn shown(image: &Image) -> String {
 
 fn name_of(image: &Image) -> Option<String> {
     image.names.first().or(image.names_by_platform.first()).cloned()
+}
+
+/// The beginning of an instruction, in one line.
+fn abridged(instruction: &str) -> String {
+    let line = instruction.lines().next().unwrap_or_default();
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// The first few, and how many more there are.

@@ -74,7 +74,8 @@ fn containers(checker: &Checker<'_>, needs: &Needs, report: &mut Report) -> Resu
         let (id, path) = (&container.id, place.join(&container.id));
         if !path.is_dir() && !settles(&|| Ok(has_row(id)? && !path.is_dir()))? {
             let needed_by = vec![format!("container {}", container.name)];
-            let (subject, remedy) = (Subject::Container(id.clone()), Remedy::Correct);
+            let why = "nothing else has what was in it: remove the container";
+            let (subject, remedy) = (Subject::Container(id.clone()), Remedy::None(why));
             let problem = "its directory is missing".to_owned();
             report.findings.push(Finding { subject, path, problem, needed_by, remedy });
         }

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 pub use file::{FileWriter, Hashing, Written};
 
+use crate::beneath;
 use crate::error::{At, Error, Result, shown};
 use crate::fault::{self, Operation};
 use crate::index::{Body, Index, Tree};
@@ -270,6 +271,7 @@ impl LayerWriter {
         if let Some(body) = tree.get_mut(b"") {
             body.stamp = stamp::of_root(&status);
         }
+        stamp_links(&root, &mut tree).at("examine a file in", staged.fs_path())?;
         let index = Index::encode(tree.iter()).ok_or_else(|| Error::io("index", staged.fs_path(), Errno::FBIG))?;
         drop(tree);
         staged.install(index)
@@ -362,4 +364,17 @@ impl LayerWriter {
     fn apply(&self, file: std::os::fd::BorrowedFd<'_>, metadata: &Metadata) -> Result<(), Errno> {
         apply(file, metadata, self.staged.store().mode)
     }
+}
+
+/// Stamps unhashed files with several names, now that no more names come or go.
+fn stamp_links(root: &OwnedFd, tree: &mut Tree) -> Result<(), Errno> {
+    let linked = |body: &Body| body.kind == Kind::File && body.link_group != 0 && body.digest.is_none();
+    let paths: Vec<Vec<u8>> = tree.iter().filter(|(_, body)| linked(body)).map(|(path, _)| path).collect();
+    for path in paths {
+        let stamp = stamp::of_open(&beneath::open(root.as_fd(), &path, OFlags::PATH)?)?;
+        if let Some(body) = tree.get_mut(&path) {
+            body.stamp = stamp;
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,119 @@
+//! Taking a damaged layer out of use, and putting a whole one in its place.
+//!
+//! It knows neither how damage is found nor where a whole layer comes from.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::{Arc, PoisonError};
+
+use kiln_oci::Digest;
+use rusqlite::Connection;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::content;
+use crate::error::{At, Result};
+use crate::evictions::{EvictionCause, evict};
+use crate::fault::{self, Operation};
+use crate::images::{self, Images};
+use crate::layers::{self, Layer, LayerId};
+use crate::session;
+use crate::store::Inner;
+
+/// What became of a layer that was taken out of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// It is gone.
+    Removed,
+    /// No build finds it any more, but somebody who is just at work, or a container, has it: it stays on disk.
+    InUse,
+}
+
+/// Takes a layer out of use: no cache record, no image and no look-up leads to it any more. It is deleted unless a
+/// living process or a container has it.
+pub(crate) fn retire(store: &Arc<Inner>, id: LayerId) -> Result<Retired> {
+    store.database.write(|db| {
+        evict(db, &records_of(db, id)?, EvictionCause::Damaged)?;
+        images::forget_layer(db, id)?;
+        let unknown = "UPDATE layers SET diff_id = NULL, content_id = NULL, pulled = 0 WHERE id = ?1";
+        db.prepare_cached(unknown)?.execute([id.row()])
+    })?;
+    let containers = crate::containers::Containers { store }.list()?;
+    if is_in_use(store, id)? || containers.iter().any(|container| container.layers.contains(&id)) {
+        return Ok(Retired::InUse);
+    }
+    layers::remove(store, id)?;
+    Ok(Retired::Removed)
+}
+
+/// Puts the files and index of `whole`, which was made from the tar with this diff id, in the place of those of
+/// `damaged`, and takes the number of `whole` away. Whoever names the layer has the whole one then. Cache records of
+/// a layer that a step made go: the tar keeps less of times and xattrs than the step did.
+pub(crate) fn replace(store: &Arc<Inner>, damaged: LayerId, whole: Layer, diff_id: &Digest) -> Result<()> {
+    let (old, new) = (layers::directory(store, damaged), layers::directory(store, whole.id()));
+    let content = content::of_pulled(diff_id);
+    let new_id = whole.id();
+    drop(whole);
+    let exchange = || match fault::run(Operation::Rename, || renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE))
+    {
+        Err(rustix::io::Errno::NOENT) => fault::run(Operation::Rename, || fs::rename(&new, &old)),
+        answer => answer.map_err(Into::into),
+    };
+    let exchanged = store.database.write(|db| {
+        let pulled = "SELECT pulled FROM layers WHERE id = ?1";
+        let pulled: bool = db.prepare_cached(pulled)?.query_row([damaged.row()], |row| row.get(0))?;
+        if !pulled {
+            evict(db, &records_of(db, damaged)?, EvictionCause::Damaged)?;
+        }
+        let update = "UPDATE layers SET diff_id = ?2, pulled = 1, content_id = ?3, synced = 0, epoch = ?4,
+            (entries, bytes) = (SELECT entries, bytes FROM layers WHERE id = ?5) WHERE id = ?1";
+        db.prepare_cached(update)?.execute((
+            damaged.row(),
+            diff_id.to_string(),
+            content.0,
+            &store.epoch,
+            new_id.row(),
+        ))?;
+        Ok(exchange())
+    })?;
+    exchanged.at("exchange", &old)?;
+    let mut open = store.open_layers.lock().unwrap_or_else(PoisonError::into_inner);
+    open.remove(&damaged);
+    drop(open);
+    layers::remove(store, new_id)
+}
+
+/// Whether a living process other than this one has the layer.
+pub(crate) fn is_in_use(store: &Arc<Inner>, id: LayerId) -> Result<bool> {
+    let sessions: Vec<String> = store.database.read(|db| {
+        db.prepare_cached("SELECT session FROM leases WHERE kind = 'layer' AND target = ?1")?
+            .query_map([id.to_string()], |row| row.get(0))?
+            .collect()
+    })?;
+    for name in sessions {
+        if name != store.session.name() && session::is_alive(&name, &store.locks)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Blobs of the store that hold the layer, and its diff id, by which a layer made from one of them is verified.
+pub(crate) fn sources(store: &Arc<Inner>, id: LayerId) -> Result<Option<(Digest, BTreeSet<Digest>)>> {
+    let images = Images { store }.list()?;
+    let named = images.iter().flat_map(|image| &image.layers).find(|layer| layer.layer == Some(id));
+    let diff_id = match named {
+        Some(layer) => Some(layer.diff_id.clone()),
+        None => layers::handle(store, id).diff_id()?,
+    };
+    let Some(diff_id) = diff_id else { return Ok(None) };
+    let of_images = images.iter().flat_map(|image| &image.layers).filter(|layer| layer.diff_id == diff_id);
+    let mut blobs: BTreeSet<Digest> =
+        of_images.filter_map(|layer| layer.blob.as_ref()).map(|blob| blob.digest.clone()).collect();
+    blobs.extend(crate::check::packed(store)?.into_iter().filter(|(layer, _)| *layer == id).map(|(_, blob)| blob));
+    Ok(Some((diff_id, blobs)))
+}
+
+fn records_of(db: &Connection, id: LayerId) -> rusqlite::Result<Vec<i64>> {
+    let query = "SELECT DISTINCT record FROM record_layers WHERE layer = ?1";
+    db.prepare_cached(query)?.query_map([id.row()], |row| row.get(0))?.collect()
+}
