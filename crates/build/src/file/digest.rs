@@ -1,8 +1,10 @@
 //! The digest of a selection: what a cache key of a copy covers.
 //!
-//! Names, kinds, contents, modes, link targets, owners and capabilities count, times never; everything in a
-//! directory of the user's is root's. The mode of a directory that is itself a source counts for a mount, which shows it, and not
+//! Names, kinds, contents, modes, link targets, owners, capabilities and which names are of one file count, times
+//! never; everything in a directory of the user's is root's. The mode of a directory that is itself a source counts for a mount, which shows it, and not
 //! for a copy, which makes one of its own.
+
+use std::collections::HashMap;
 
 use kiln_store::{FileDigest, Kind};
 
@@ -41,6 +43,9 @@ impl Selection {
     }
 }
 
+/// What stands in the place of a kind, before the entry itself, for another name of an earlier file.
+const OTHER_NAME: u64 = u64::MAX;
+
 struct SelectionHasher {
     hasher: blake3::Hasher,
 }
@@ -68,12 +73,24 @@ impl SelectionHasher {
             _ => self.entry(&selected.root, None),
         }
         self.number(selected.below.len() as u64);
-        for (path, node) in selected.contents() {
+        let mut first_names = HashMap::new();
+        for (place, (path, node)) in selected.contents().enumerate() {
             self.bytes(path);
+            if let Some(link) = node.link() {
+                self.other_name(*first_names.entry(link).or_insert(place), place);
+            }
             let counted = if node.kind == Kind::File { Some(content(node)?) } else { None };
             self.entry(node, counted);
         }
         Ok(())
+    }
+
+    /// A file with several names counts as the first of them that is selected.
+    fn other_name(&mut self, first: usize, place: usize) {
+        if first != place {
+            self.number(OTHER_NAME);
+            self.number(first as u64);
+        }
     }
 
     fn entry(&mut self, node: &Node, counted: Option<Counted>) {

@@ -1,6 +1,7 @@
 //! Content keys: an earlier run of the same operation on inputs that hold the same.
 //!
-//! Asked where an ancestor was executed again and came out as it was: what follows need not run.
+//! Asked where nothing is recorded under the recipe: an ancestor was executed again and came out as it was, or came
+//! about in another way. Nothing is hashed for an earlier run that differs in what is known already.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,8 +17,28 @@ use crate::file::{Counted, Selection, Wanted};
 use crate::key::{KeyBuilder, Purpose, op_key};
 use crate::tree::{Content, Tree};
 
-/// How many earlier runs of an operation are compared.
-const CANDIDATES: usize = 16;
+/// How many earlier runs of an operation are compared where that takes more than a look at what is recorded.
+const COMPARED: usize = 16;
+
+/// Inputs of an earlier run beside those of now.
+enum Likeness {
+    Same,
+    Different,
+    /// One of them is not here: only the content keys can tell.
+    Unknown,
+}
+
+/// What a step works on.
+struct Now<'a> {
+    id: VertexId,
+    inputs: &'a [Made],
+    /// Digests of what is selected from contexts, in order.
+    contexts: &'a [[u8; 32]],
+    /// Digests of what is selected from root file systems, by the place in the operation, once known.
+    selected: HashMap<usize, [u8; 32]>,
+    /// How many earlier runs may still be looked at closely.
+    patience: usize,
+}
 
 impl Steps {
     /// The result of an earlier run of the same operation on inputs with the same content. It is then known
@@ -41,20 +62,103 @@ impl Steps {
         {
             return Ok(Some(Found { recipe, output }));
         }
-        let wanted = self.content_key_with(id, inputs, &contexts)?;
-        for candidate in candidates.iter().take(CANDIDATES) {
-            if self.content_key_of(id, candidate, inputs)? != Some(wanted) {
+        let mut key = None;
+        let mut wanted = || match key {
+            Some(known) => Ok(known),
+            None => self.content_key_with(id, inputs, &contexts).inspect(|made| key = Some(*made)),
+        };
+        let mut now = Now { id, inputs, contexts: &contexts, selected: HashMap::new(), patience: COMPARED };
+        for candidate in &candidates {
+            let same = match self.likeness(candidate, &mut now)? {
+                Likeness::Same => true,
+                Likeness::Different => false,
+                Likeness::Unknown => self.content_key_of(id, candidate, inputs)? == Some(wanted()?),
+            };
+            if !same {
                 continue;
             }
             let Some(output) = self.made_by(candidate)? else { continue };
             records.add_key(candidate.id, &recipe)?;
             return Ok(Some(Found { recipe, output }));
         }
-        let elsewhere = self.elsewhere.shelf.with_op(&op).find(|record| record.record.content == Some(wanted));
+        if !self.elsewhere.shelf.has_op(&op) {
+            return Ok(None);
+        }
+        let wanted = Some(wanted()?);
+        let elsewhere = self.elsewhere.shelf.with_op(&op).find(|record| record.record.content == wanted);
         let Some(record) = elsewhere.cloned() else { return Ok(None) };
         let output = self.distant(&record)?;
         self.elsewhere.alias(recipe, record);
         Ok(Some(Found { recipe, output }))
+    }
+
+    /// Compares a step's inputs with those of an earlier run: what is recorded first, then layers, then what is
+    /// selected.
+    fn likeness(&self, record: &Record, now: &mut Now<'_>) -> Result<Likeness, StepProblem> {
+        let Some(earlier) = Effects::parse(&record.effects) else { return Ok(Likeness::Different) };
+        if earlier.content_key.is_some() {
+            return Ok(Likeness::Unknown);
+        }
+        if earlier.contexts != now.contexts || earlier.inputs.len() != now.inputs.len() {
+            return Ok(Likeness::Different);
+        }
+        let mut parts = Vec::new();
+        for (place, input) in self.used_inputs(now.id).into_iter().enumerate() {
+            let (layers, before) = match &now.inputs[input] {
+                Made::Context(_) => continue,
+                Made::Elsewhere(_) => return Ok(Likeness::Unknown),
+                Made::Rootfs(rootfs) => (rootfs.layers(), &earlier.inputs[input]),
+            };
+            if layers.iter().map(Layer::id).eq(before.iter().copied()) {
+                continue;
+            }
+            match self.selected_part(now.id, place) {
+                Some(wanted) => parts.push((place, before, layers, wanted)),
+                None if self.hold_the_same(before, layers)? => {}
+                None => return Ok(Likeness::Different),
+            }
+        }
+        if !parts.is_empty() {
+            let Some(patience) = now.patience.checked_sub(1) else { return Ok(Likeness::Different) };
+            now.patience = patience;
+        }
+        for (place, before, layers, wanted) in parts {
+            if !self.selects_the_same(place, before, layers, wanted, now)? {
+                return Ok(Likeness::Different);
+            }
+        }
+        Ok(Likeness::Same)
+    }
+
+    fn selects_the_same(
+        &self,
+        place: usize,
+        before: &[LayerId],
+        layers: &[Layer],
+        wanted: Wanted<'_>,
+        now: &mut Now<'_>,
+    ) -> Result<bool, StepProblem> {
+        let Some(before) = self.held(before)? else { return Ok(false) };
+        let selected = match now.selected.get(&place) {
+            Some(known) => *known,
+            None => self.rootfs_selection(layers, wanted)?,
+        };
+        now.selected.insert(place, selected);
+        Ok(self.rootfs_selection(&before, wanted)? == selected)
+    }
+
+    /// Whether as many layers hold the same, each as its counterpart: the lowest, which cost least, first.
+    fn hold_the_same(&self, before: &[LayerId], now: &[Layer]) -> Result<bool, StepProblem> {
+        if before.len() != now.len() {
+            return Ok(false);
+        }
+        for (before, now) in before.iter().zip(now).filter(|(before, now)| **before != now.id()) {
+            let Some(before) = self.store.layers().get(*before)? else { return Ok(false) };
+            if self.store.layers().content_id(&before)? != self.store.layers().content_id(now)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a record could match by content, so that a step's inputs are worth fetching.

@@ -144,7 +144,9 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
             return;
         }
         match (by, identity) {
-            (Some(By::Content), Some(identity)) => {
+            // Also where no ancestor was executed anew: under this recipe nothing is recorded, but the inputs may
+            // hold what an earlier run worked on.
+            (Some(by), Some(identity)) if by == By::Content || !outputs.is_empty() => {
                 let lookup = Lookup::Content { identity, inputs: outputs };
                 self.look_up(at, By::Content, lookup);
             }
