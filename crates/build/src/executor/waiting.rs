@@ -53,6 +53,7 @@ impl Executor {
         if let Some(lock) = self.blocking(cancel.clone(), move |steps, _| Ok(take(steps.store.locks())?)).await? {
             return Ok(lock);
         }
+        self.steps.trace.waited(id);
         self.steps.task(id).wait("another build runs this step");
         let mut handover = Handover::new(id, key);
         let mut pause = PATIENCE.0;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_graph::{BindMount, ExecOp, Mount, MountKind, NetworkMode, SecurityMode, VertexId};
+use kiln_graph::{BindMount, ExecOp, InputIndex, Mount, MountKind, NetworkMode, SecurityMode, VertexId};
 use kiln_oci::Platform;
 use kiln_progress::{Stream, Warning};
 use kiln_runtime::Memory;
@@ -16,7 +16,7 @@ use kiln_sandbox::{
 use kiln_solver::Product;
 use kiln_store::{Key, Kind, LockGuard, StagedLayer, Union};
 
-use super::file::root_metadata;
+use super::file::{CopiedTree, root_metadata};
 use super::handover::Announced;
 use super::identify::known_digest;
 use super::secret::{secret_variable, set_variables};
@@ -29,8 +29,8 @@ use crate::tree::Node;
 /// What a step needs around its process while it runs.
 struct Surroundings {
     mounts: Vec<kiln_sandbox::Mount>,
-    /// Digests of what was mounted from contexts.
-    contexts: Vec<[u8; 32]>,
+    /// What was mounted from contexts, and from which input each.
+    contexts: Vec<(InputIndex, CopiedTree)>,
     /// Variables that hold secrets, name sockets or belong to devices, as `NAME=VALUE`.
     variables: Vec<String>,
     /// Groups that devices ask for.
@@ -51,14 +51,16 @@ impl Steps {
         let cancelled = || cancellation.is_cancelled();
         let base_layers = op.root.map_or(&[][..], |root| inputs[root.0 as usize].layers());
         let base = Union::new(base_layers.to_vec())?;
-        let surroundings = self.surroundings(op, inputs, held.caches, &cancelled)?;
-        let contexts = surroundings.contexts.clone();
+        let mut surroundings = self.surroundings(op, inputs, held.caches, &cancelled)?;
+        let copied = std::mem::take(&mut surroundings.contexts);
         let staged = self.store.layers().stage(&root_metadata(&base))?;
         let whole = self.run_process(id, op, &base, &staged, surroundings, held, cancellation)?;
         let layer = staged.commit_upper(&base)?;
         let layer = self.interned(id, layer)?;
         let made = op.root.and_then(|root| inputs[root.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
-        if whole { self.record(id, inputs, contexts, made, &[]) } else { self.unrecorded(id, &contexts, made) }
+        let contexts = copied.iter().map(|(_, tree)| tree.digest()).collect::<Result<Vec<_>, _>>()?;
+        let taken: Vec<_> = copied.iter().map(|(input, tree)| tree.taken(*input)).collect();
+        if whole { self.record(id, inputs, contexts, made, &taken) } else { self.unrecorded(id, &contexts, made) }
     }
 
     /// What a step made that another run of it would not make: nothing finds it later, nor what is built on it.
@@ -224,7 +226,7 @@ impl Steps {
         &self,
         bind: &BindMount,
         input: &Made,
-        contexts: &mut Vec<[u8; 32]>,
+        contexts: &mut Vec<(InputIndex, CopiedTree)>,
         cancelled: Cancelled<'_>,
     ) -> Result<Source, StepProblem> {
         let open = match input {
@@ -236,10 +238,11 @@ impl Steps {
         };
         let known = |node: &Node| known_digest(open, node);
         let copied = self.copy_of(open.tree(), (bind.from, &bind.source), &known, cancelled)?;
-        contexts.push(copied.digest()?);
         let single = copied.selection().sources.first().filter(|one| one.root.kind != Kind::Directory);
         let path = single.map(|one| PathBuf::from(OsStr::from_bytes(&one.name))).unwrap_or_default();
-        Ok(Source::Layers { layers: vec![copied.layer], path })
+        let layers = vec![copied.layer.clone()];
+        contexts.push((bind.from, copied));
+        Ok(Source::Layers { layers, path })
     }
 }
 

@@ -27,6 +27,11 @@ impl CopiedTree {
         &self.copy.1
     }
 
+    /// What of it explanations compare, if it is of the context that `input` is.
+    pub(super) fn taken(&self, input: InputIndex) -> Taken<'_> {
+        Taken { input: input.0, selection: &self.copy.1, landed: self.landed.files.first() }
+    }
+
     /// The digest of the bytes that landed from a context.
     pub(super) fn digest(&self) -> Result<[u8; 32], StepProblem> {
         landed_digest(&self.copy.1, &self.landed, 0)

@@ -36,7 +36,7 @@ const TABLE: Listing = Listing {
 #[derive(clap::Args, Debug)]
 pub(crate) struct ExplainArguments {
     /// Which step: a number such as 4/7, a stage, a line such as Dockerfile:12, or a piece of the instruction
-    step: Option<String>,
+    step: Vec<String>,
     /// Which build (default: the last one)
     #[arg(long, value_name = "ID", conflicts_with = "list")]
     build: Option<String>,
@@ -65,9 +65,9 @@ pub(crate) fn run(caller: &Caller, arguments: &ExplainArguments) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     let build = wanted(&host.store, arguments.build.as_deref())?;
-    let chosen = match &arguments.step {
-        Some(step) => choice::chosen(&build, step)?,
-        None => build.steps.iter().collect(),
+    let chosen = match &arguments.step[..] {
+        [] => build.steps.iter().collect(),
+        words => choice::chosen(&build, &words.join(" "))?,
     };
     match arguments.format.as_deref() {
         None | Some("text") => output::text(format!("{}\n{}", words::heading(&build), words::steps(&chosen)))?,
