@@ -27,6 +27,8 @@ pub mod registry;
 pub mod repository;
 #[path = "support/running.rs"]
 pub mod running;
+#[path = "support/s3.rs"]
+pub mod s3;
 #[path = "support/source.rs"]
 pub mod source;
 #[path = "support/steps.rs"]

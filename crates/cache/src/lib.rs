@@ -21,5 +21,5 @@ pub use fetch::{FetchError, blob};
 pub use inline::{BUILDKIT_MEMBER, Inline, InlineRecord};
 pub use send::{Cargo, Delivery, Manner, Outgoing, OutgoingLayer, SendError, send};
 pub use shelf::{RemoteLayer, RemoteMount, RemoteRecord, Shelf, Source};
-pub use spec::{Bucket, CacheFrom, CacheTo, Mode, Place, SpecError};
+pub use spec::{CacheFrom, CacheTo, Mode, Place, SpecError};
 pub use take_in::Found;

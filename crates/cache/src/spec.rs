@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use kiln_images::compression::Format;
 use kiln_oci::{Digest, Reference};
+use kiln_registry::Secret;
 
-use crate::depot::Depot;
+use crate::depot::{Bucket, Depot, period};
 use crate::mounts::LARGEST_MOUNT;
 
 /// A place that has or gets a cache.
@@ -14,6 +15,8 @@ use crate::mounts::LARGEST_MOUNT;
 pub enum Place {
     /// A name in a registry.
     Registry(Reference),
+    /// The same in one whose certificate is not checked, or that has none (`registry.insecure=true`).
+    InsecureRegistry(Reference),
     /// A directory.
     Directory {
         /// Which.
@@ -25,38 +28,6 @@ pub enum Place {
     },
     /// A bucket of an object store.
     ObjectStore(Box<Bucket>),
-}
-
-/// A bucket as S3 knows it. What is not given comes from the environment.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Bucket {
-    /// Its name.
-    pub bucket: String,
-    /// The region.
-    pub region: Option<String>,
-    /// The name of the cache in it.
-    pub name: Option<String>,
-    /// What all keys begin with.
-    pub prefix: Option<String>,
-    /// The server, where it is not Amazon's.
-    pub endpoint_url: Option<String>,
-    /// Whether the bucket is part of the path, not of the host.
-    pub use_path_style: bool,
-    /// Credentials.
-    pub access_key_id: Option<String>,
-    /// Credentials.
-    pub secret_access_key: Option<String>,
-    /// Credentials.
-    pub session_token: Option<String>,
-}
-
-/// Credentials are left out.
-impl std::fmt::Debug for Bucket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("Bucket");
-        shown.field("bucket", &self.bucket).field("region", &self.region).field("name", &self.name);
-        shown.field("prefix", &self.prefix).field("endpoint_url", &self.endpoint_url).finish_non_exhaustive()
-    }
 }
 
 /// One `--cache-from`.
@@ -157,7 +128,8 @@ impl Options {
         match self.kind.as_str() {
             "registry" => {
                 let text = self.need("ref")?;
-                reference(self.flag, &text).map(Place::Registry)
+                let insecure = self.truth("registry.insecure")?.unwrap_or_default();
+                reference(self.flag, &text).map(if insecure { Place::InsecureRegistry } else { Place::Registry })
             }
             "local" => {
                 let path = PathBuf::from(self.need(directory)?);
@@ -183,16 +155,30 @@ impl Options {
     }
 
     fn bucket(&mut self) -> Result<Bucket, SpecError> {
+        let flag = self.flag;
+        let no = |name: &str, value: &str, wanted: &str| SpecError(format!("{flag}: {name}={value:?} is no {wanted}"));
+        let touch = self.take("touch_refresh");
+        let touch = touch.map(|text| period(&text).ok_or_else(|| no("touch_refresh", &text, "time, such as 24h")));
+        let parallel = self.take("upload_parallelism");
+        let parallel = parallel.map(|text| {
+            let number = text.parse().ok().filter(|&number: &usize| number > 0);
+            number.ok_or_else(|| no("upload_parallelism", &text, "number above 0"))
+        });
         Ok(Bucket {
             bucket: self.need("bucket")?,
             region: self.take("region"),
             name: self.take("name"),
             prefix: self.take("prefix"),
+            blobs_prefix: self.take("blobs_prefix"),
+            manifests_prefix: self.take("manifests_prefix"),
             endpoint_url: self.take("endpoint_url"),
             use_path_style: self.truth("use_path_style")?.unwrap_or_default(),
-            access_key_id: self.take("access_key_id"),
-            secret_access_key: self.take("secret_access_key"),
-            session_token: self.take("session_token"),
+            access_key_id: self.take("access_key_id").map(Secret::new),
+            secret_access_key: self.take("secret_access_key").map(Secret::new),
+            session_token: self.take("session_token").map(Secret::new),
+            touch_refresh: touch.transpose()?,
+            upload_parallelism: parallel.transpose()?,
+            environment: Vec::new(),
         })
     }
 
@@ -331,15 +317,19 @@ impl Place {
         Ok(place)
     }
 
-    /// The depot there; nothing is asked yet.
-    ///
-    /// # Errors
-    /// Options that cannot be followed.
-    pub fn open(&self, registry: &kiln_registry::Client) -> Result<Depot, SpecError> {
+    /// The depot there; nothing is asked yet. What a bucket's options leave open comes from this process's environment.
+    pub fn open(&self, registry: &kiln_registry::Client) -> Depot {
         match self {
-            Place::Registry(reference) => Ok(Depot::registry(registry.clone(), reference)),
-            Place::Directory { path, tag, digest } => Ok(Depot::directory(path, tag.as_deref(), digest.clone())),
-            Place::ObjectStore(_) => refused("type=s3 is not supported yet"),
+            Place::Registry(reference) => Depot::registry(registry.clone(), reference),
+            Place::InsecureRegistry(reference) => Depot::insecure_registry(registry.clone(), reference),
+            Place::Directory { path, tag, digest } => Depot::directory(path, tag.as_deref(), digest.clone()),
+            Place::ObjectStore(bucket) => {
+                let environment = std::env::vars_os().filter_map(|(name, value)| {
+                    let name = name.into_string().ok().filter(|name| name.starts_with("AWS_"))?;
+                    Some((name, Secret::new(value.into_string().ok()?)))
+                });
+                Depot::bucket(registry.clone(), Bucket { environment: environment.collect(), ..(**bucket).clone() })
+            }
         }
     }
 }
@@ -347,7 +337,7 @@ impl Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::Registry(reference) => reference.with_default_tag().fmt(f),
+            Place::Registry(reference) | Place::InsecureRegistry(reference) => reference.with_default_tag().fmt(f),
             Place::Directory { path, .. } => path.display().fmt(f),
             Place::ObjectStore(bucket) => {
                 write!(f, "s3://{}/{}", bucket.bucket, bucket.prefix.as_deref().unwrap_or(""))
@@ -396,6 +386,8 @@ mod tests {
         };
         assert_eq!((bucket.bucket.as_str(), bucket.region.as_deref()), ("b", Some("r")));
         assert!(!format!("{bucket:?}").contains("hush"));
+        let insecure = from("type=registry,ref=host/a,registry.insecure=true").unwrap().place;
+        assert_eq!(insecure, Place::InsecureRegistry("host/a".parse().unwrap()));
     }
 
     #[test]
@@ -419,6 +411,8 @@ mod tests {
             (to("type=registry,ref=a,mounts-limit=1").map(drop), "mounts=true"),
             (to("type=registry,ref=a,image-manifest=false").map(drop), "always true"),
             (to("type=registry,nothing").map(drop), "NAME=VALUE"),
+            (to("type=s3,bucket=b,touch_refresh=soon").map(drop), "no time"),
+            (to("type=s3,bucket=b,upload_parallelism=0").map(drop), "above 0"),
         ] {
             let error = answer.unwrap_err();
             assert!(error.contains(words), "{error}");

@@ -10,6 +10,7 @@ mod fixtures;
 mod foreign;
 mod layer_difference;
 mod layout;
+mod moto;
 mod packages;
 mod test;
 mod workspace;
@@ -22,7 +23,8 @@ usage: cargo xtask CHORE
   demo           build an example, change a file, build again, run it
   test [--full]  everything that must hold before a change goes in; --full with the large counts
   fixtures [DIRECTORY...]
-                 assemble the base images' stand-ins under target/fixtures (once), or only these
+                 assemble the base images' stand-ins under target/fixtures (once), or only these; without
+                 names also install the S3 server that tests use, under target/moto
   bench          kiln beside plain tools, as ratios of one run
 ";
 
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(false),
         ["test", "--full"] => test::test(true),
         ["bench"] => bench::bench(),
-        ["fixtures"] => fixtures::assemble().map(drop),
+        ["fixtures"] => fixtures::assemble().and_then(|_| moto::ensure(&workspace::root()?)),
         ["fixtures", wanted @ ..] => fixtures::assemble_only(wanted).map(drop),
         ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[&str] = &[
     "openssh-client",
     "podman",
     "python3",
+    "python3-venv",
     "skopeo",
     "uidmap",
     "umoci",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::command::{Outcome, program, run, shown, watch};
-use crate::{binary, fixtures, packages, workspace};
+use crate::{binary, fixtures, moto, packages, workspace};
 
 #[derive(Default)]
 struct Counts {
@@ -21,6 +21,7 @@ pub(crate) fn test(full: bool) -> Outcome {
     packages::ensure(packages::TESTS)?;
     fixtures::assemble()?;
     let root = workspace::root()?;
+    moto::ensure(&root)?;
     let mut wrong = Vec::new();
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     for check in [&["fmt", "--all", "--check"][..], &lints] {

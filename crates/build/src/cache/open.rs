@@ -47,7 +47,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn read(&self, from: &CacheFrom, shelf: &mut Shelf) -> Result<(), String> {
-        let depot = from.place.open(self.registry).map_err(|error| chain(&error))?;
+        let depot = from.place.open(self.registry);
         let local = match &from.place {
             Place::Registry(reference) if from.is_image => self.stored_image(reference, &depot, shelf)?,
             _ => false,

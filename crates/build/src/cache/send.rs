@@ -63,7 +63,7 @@ pub(crate) async fn send_all(exports: &Exports<'_>, to: &[CacheTo]) -> Result<()
 
 impl Exports<'_> {
     async fn send(&self, place: &Place, to: &CacheTo, task: &Task) -> Result<Delivery, String> {
-        let depot = place.open(self.registry).map_err(|error| chain(&error))?;
+        let depot = place.open(self.registry);
         let cargo = self.cargo(to, task).await?;
         let pushed_to = self.pushed_to.clone();
         let manner = Manner { format: to.format, pushed_to };

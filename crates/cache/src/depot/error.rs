@@ -17,6 +17,24 @@ pub enum Error {
         /// What the registry's client says.
         source: Box<kiln_registry::Error>,
     },
+    /// The object store, or the way to it.
+    #[error("the cache {depot}: cannot {doing} an object: {source}")]
+    Objects {
+        /// The depot.
+        depot: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What the object store's client says.
+        source: Box<object_store::Error>,
+    },
+    /// Settings with which nothing can be asked.
+    #[error("the cache {depot}: {detail}")]
+    Setup {
+        /// The depot.
+        depot: String,
+        /// What is wrong with them.
+        detail: String,
+    },
     /// A file or directory of a depot that is a directory.
     #[error("the cache {depot}: cannot {doing} {}: {source}", .path.display())]
     Disk {
@@ -105,6 +123,10 @@ impl Error {
     pub fn is_denial(&self) -> bool {
         match self {
             Error::Registry { source, .. } => matches!(**source, kiln_registry::Error::Denied { .. }),
+            Error::Objects { source, .. } => matches!(
+                **source,
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+            ),
             _ => false,
         }
     }

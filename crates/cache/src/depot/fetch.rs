@@ -4,8 +4,11 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
 use kiln_oci::{Descriptor, Hasher};
 use kiln_registry::{BlobSource, BlobStream};
+use object_store::GetResult;
 
 use super::{Error, Result};
 
@@ -19,11 +22,21 @@ pub struct Fetch {
     origin: Origin,
 }
 
-#[derive(Debug)]
 enum Origin {
     File(Arc<File>, Box<Check>),
+    /// Takes up broken connections by itself.
+    Object(BoxStream<'static, object_store::Result<Bytes>>, Box<Check>),
     /// Verifies by itself, and takes up broken connections.
     Registry(Box<BlobStream>),
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::File(_, check) | Origin::Object(_, check) => check.fmt(f),
+            Origin::Registry(stream) => stream.fmt(f),
+        }
+    }
 }
 
 /// Compares what came with what was asked for.
@@ -46,6 +59,15 @@ impl Fetch {
         Ok(Fetch { depot, origin: Origin::File(Arc::new(file), Box::new(check)) })
     }
 
+    /// Reads what an object store sends.
+    pub(super) fn object(depot: String, descriptor: &Descriptor, found: GetResult) -> Result<Fetch> {
+        let check = Check::new(&depot, descriptor)?;
+        if found.meta.size != descriptor.size {
+            return Err(check.wrong(&depot, "it has another size than it should"));
+        }
+        Ok(Fetch { depot, origin: Origin::Object(found.into_stream(), Box::new(check)) })
+    }
+
     /// Reads what a registry sends.
     pub(super) fn registry(depot: String, stream: BlobStream) -> Fetch {
         Fetch { depot, origin: Origin::Registry(Box::new(stream)) }
@@ -61,6 +83,14 @@ impl Fetch {
                 let piece = read(&self.depot, file, check).await?;
                 check.take(&self.depot, piece)
             }
+            Origin::Object(stream, check) => {
+                let piece = stream.try_next().await.map_err(|source| Error::Objects {
+                    depot: self.depot.clone(),
+                    doing: "read",
+                    source: Box::new(source),
+                })?;
+                check.take(&self.depot, piece)
+            }
             Origin::Registry(stream) => stream
                 .chunk()
                 .await
@@ -71,7 +101,7 @@ impl Fetch {
     /// Bytes handed out so far.
     pub fn received(&self) -> u64 {
         match &self.origin {
-            Origin::File(_, check) => check.received,
+            Origin::File(_, check) | Origin::Object(_, check) => check.received,
             Origin::Registry(stream) => stream.received(),
         }
     }
@@ -112,6 +142,11 @@ impl Check {
             None if self.hasher.clone().finish() != wanted.digest => "its bytes do not have its digest",
             _ => return Ok(piece),
         };
-        Err(Error::Damaged { depot: depot.to_owned(), what: wanted.digest.to_string(), detail: wrong.into() })
+        Err(self.wrong(depot, wrong))
+    }
+
+    fn wrong(&self, depot: &str, detail: &str) -> Error {
+        let what = self.descriptor.digest.to_string();
+        Error::Damaged { depot: depot.to_owned(), what, detail: detail.to_owned() }
     }
 }

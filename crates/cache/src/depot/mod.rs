@@ -18,6 +18,7 @@
 //!    folded. A reader that listed the depot before the fold has long finished by then. Where the place can forget
 //!    blobs, those that no entry names and that are older than the grace time go too.
 
+mod bucket;
 mod directory;
 mod entry;
 mod error;
@@ -34,11 +35,13 @@ use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
 use kiln_registry::{BlobSource, Client};
 
+pub use bucket::{Bucket, period};
 pub use entry::{ARTIFACT_TYPE, ENTRY_LIMIT, Entry, EntryId, NoEntryId};
 pub use error::{Error, Result};
 pub use fetch::Fetch;
 pub use unite::{Foreign, Leaflet, United};
 
+use bucket::Objects;
 use directory::Directory;
 use registry::Repository;
 use unite::AtTag;
@@ -106,6 +109,7 @@ pub struct Depot {
 enum Place {
     Directory(Directory),
     Registry(Repository),
+    Bucket(Objects),
 }
 
 impl Depot {
@@ -119,7 +123,17 @@ impl Depot {
     /// The depot that `reference` names in a registry: with a tag (by default `latest`), or for readers with the digest
     /// of the one entry to read.
     pub fn registry(client: Client, reference: &Reference) -> Depot {
-        Depot { place: Place::Registry(Repository::new(client, reference)), policy: Policy::default() }
+        Depot { place: Place::Registry(Repository::new(client, reference, false)), policy: Policy::default() }
+    }
+
+    /// The same in a registry whose certificate is not checked, or that does not speak TLS at all.
+    pub fn insecure_registry(client: Client, reference: &Reference) -> Depot {
+        Depot { place: Place::Registry(Repository::new(client, reference, true)), policy: Policy::default() }
+    }
+
+    /// The depot in a bucket of an object store; `network` makes the connections.
+    pub fn bucket(network: Client, bucket: Bucket) -> Depot {
+        Depot { place: Place::Bucket(Objects::new(network, bucket)), policy: Policy::default() }
     }
 
     /// The same depot with another policy.
@@ -137,6 +151,7 @@ impl Depot {
         let mut names = match &self.place {
             Place::Directory(place) => place.names().await?,
             Place::Registry(place) => place.names().await?,
+            Place::Bucket(place) => place.names().await?,
         };
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();
@@ -148,6 +163,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.at_tag().await,
             Place::Registry(place) => place.at_tag().await,
+            Place::Bucket(place) => place.at_tag().await,
         }
     }
 
@@ -156,6 +172,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.manifest(id).await,
             Place::Registry(place) => place.manifest(id).await,
+            Place::Bucket(place) => place.manifest(id).await,
         }
     }
 
@@ -185,6 +202,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.fetch(descriptor).await,
             Place::Registry(place) => place.fetch(descriptor).await,
+            Place::Bucket(place) => place.fetch(descriptor).await,
         }
     }
 
@@ -197,6 +215,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.holds(descriptor, self.policy.grace).await,
             Place::Registry(place) => place.holds(&descriptor.digest).await,
+            Place::Bucket(place) => place.holds(descriptor, self.policy.grace).await,
         }
     }
 
@@ -208,6 +227,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.put(parcel, self.policy.grace).await,
             Place::Registry(place) => place.put(parcel).await,
+            Place::Bucket(place) => place.put(parcel, self.policy.grace).await,
         }
     }
 
@@ -220,6 +240,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.publish(entry, manifest).await,
             Place::Registry(place) => place.publish(entry, manifest).await,
+            Place::Bucket(place) => place.publish(entry, manifest).await,
         }
     }
 
@@ -247,6 +268,7 @@ impl Depot {
         match &self.place {
             Place::Directory(place) => place.retire(&due, self.policy.grace).await,
             Place::Registry(place) => place.retire(&due).await,
+            Place::Bucket(place) => place.retire(&due, self.policy.grace).await,
         }
     }
 }
@@ -257,6 +279,7 @@ impl fmt::Display for Depot {
         match &self.place {
             Place::Directory(place) => place.fmt(f),
             Place::Registry(place) => place.fmt(f),
+            Place::Bucket(place) => place.fmt(f),
         }
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
-use kiln_registry::{Client, Error as RegistryError, Sent};
+use kiln_registry::{Client, Document, Error as RegistryError, Sent};
+use tokio::sync::OnceCell;
 
 use super::{AtTag, Entry, EntryId, Error, Fetch, Parcel, Put, Result};
 
@@ -29,6 +30,8 @@ pub(super) struct Repository(Arc<Place>);
 
 struct Place {
     client: Client,
+    /// The client for a registry that the user declared insecure, once it is known how it speaks.
+    insecure: Option<OnceCell<Client>>,
     /// With a tag, or with the digest of the only entry to read.
     reference: Reference,
     /// What the tags of entries begin with.
@@ -48,10 +51,17 @@ impl fmt::Display for Repository {
 }
 
 impl Repository {
-    pub(super) fn new(client: Client, reference: &Reference) -> Repository {
+    pub(super) fn new(client: Client, reference: &Reference, insecure: bool) -> Repository {
         let reference = reference.with_default_tag();
         let prefix = prefix(reference.tag().unwrap_or("latest"));
-        Repository(Arc::new(Place { client, reference, prefix }))
+        Repository(Arc::new(Place { client, insecure: insecure.then(OnceCell::new), reference, prefix }))
+    }
+
+    async fn client(&self) -> std::result::Result<&Client, RegistryError> {
+        match &self.0.insecure {
+            None => Ok(&self.0.client),
+            Some(cell) => cell.get_or_try_init(|| self.0.client.insecure_for(&self.0.reference)).await,
+        }
     }
 
     fn failed(&self, source: RegistryError) -> Error {
@@ -74,7 +84,16 @@ impl Repository {
     }
 
     async fn tags(&self) -> std::result::Result<Vec<String>, RegistryError> {
-        self.0.client.tags(&self.0.reference).await
+        self.client().await?.tags(&self.0.reference).await
+    }
+
+    async fn resolve(&self, reference: &Reference) -> std::result::Result<Document, RegistryError> {
+        self.client().await?.resolve(reference).await
+    }
+
+    /// The client, its error as one of this depot.
+    async fn connected(&self) -> Result<&Client> {
+        self.client().await.map_err(|e| self.failed(e))
     }
 
     fn entry_of(&self, tag: &str) -> Option<EntryId> {
@@ -87,7 +106,7 @@ impl Repository {
 
     /// What the reference itself names.
     pub(super) async fn at_tag(&self) -> Result<Option<AtTag>> {
-        match self.0.client.resolve(&self.0.reference).await {
+        match self.resolve(&self.0.reference).await {
             Ok(document) => Ok(Some(AtTag::of(&document.raw, &document.descriptor))),
             Err(RegistryError::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed(error)),
@@ -96,17 +115,17 @@ impl Repository {
 
     pub(super) async fn manifest(&self, id: &EntryId) -> Result<Bytes> {
         let reference = self.0.reference.with_digest(id.digest.clone());
-        let document = self.0.client.resolve(&reference).await.map_err(|e| self.failed(e))?;
+        let document = self.resolve(&reference).await.map_err(|e| self.failed(e))?;
         Ok(document.raw)
     }
 
     pub(super) async fn fetch(&self, descriptor: &Descriptor) -> Result<Fetch> {
-        let stream = self.0.client.blob(&self.0.reference, descriptor).await.map_err(|e| self.failed(e))?;
+        let stream = self.connected().await?.blob(&self.0.reference, descriptor).await.map_err(|e| self.failed(e))?;
         Ok(Fetch::registry(self.to_string(), stream))
     }
 
     pub(super) async fn holds(&self, digest: &Digest) -> Result<bool> {
-        self.0.client.has_blob(&self.0.reference, digest).await.map_err(|e| self.failed(e))
+        self.connected().await?.has_blob(&self.0.reference, digest).await.map_err(|e| self.failed(e))
     }
 
     pub(super) async fn put(&self, parcel: &Parcel) -> Result<Put> {
@@ -114,7 +133,7 @@ impl Repository {
         let elsewhere = parcel.elsewhere.as_ref();
         let from = elsewhere.filter(|other| other.domain() == own.domain() && other.path() != own.path());
         let from = from.map(Reference::path);
-        let sent = self.0.client.push_blob(own, &parcel.descriptor, from, parcel.source.clone()).await;
+        let sent = self.connected().await?.push_blob(own, &parcel.descriptor, from, parcel.source.clone()).await;
         match sent.map_err(|e| self.failed(e))? {
             Sent::Existed => Ok(Put::Held),
             Sent::Mounted(_) => Ok(Put::Mounted),
@@ -134,7 +153,7 @@ impl Repository {
 
     async fn tag(&self, tag: &str, manifest: Bytes) -> std::result::Result<(), RegistryError> {
         let reference = self.0.reference.with_tag(tag).map_err(|e| RegistryError::Setup(format!("{tag}: {e}")))?;
-        self.0.client.push_manifest(&reference, MediaType::OciManifest, manifest).await.map(|_| ())
+        self.client().await?.push_manifest(&reference, MediaType::OciManifest, manifest).await.map(|_| ())
     }
 
     pub(super) async fn retire(&self, ids: &[EntryId]) -> Result<usize> {
@@ -146,7 +165,7 @@ impl Repository {
             if tags.iter().any(|tag| tag.ends_with(&name) && *tag != own) {
                 continue;
             }
-            match self.0.client.delete_manifest(&self.0.reference.with_digest(id.digest.clone())).await {
+            match self.connected().await?.delete_manifest(&self.0.reference.with_digest(id.digest.clone())).await {
                 Ok(()) => gone += 1,
                 Err(RegistryError::Denied { .. } | RegistryError::Status { .. }) => return Ok(gone),
                 Err(error) => return Err(self.failed(error)),

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use kiln_cache::depot::Depot;
 use kiln_oci::Digest;
@@ -27,19 +26,10 @@ impl UnderTest for Place {
         Depot::directory(self.0.path().join("cache"), None, None)
     }
 
-    fn flip(&self, digest: &Digest) -> bool {
+    fn flip(&self, digest: &Digest) {
         let mut bytes = fs::read(self.blob(digest)).unwrap();
         bytes[0] ^= 1;
         fs::write(self.blob(digest), bytes).unwrap();
-        true
-    }
-
-    fn age(&self, seconds: u64) -> bool {
-        for file in fs::read_dir(self.0.path().join("cache/blobs/sha256")).unwrap() {
-            let file = fs::File::options().append(true).open(file.unwrap().path()).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
-        }
-        true
     }
 }
 

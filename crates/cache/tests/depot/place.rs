@@ -11,14 +11,16 @@ pub(crate) trait UnderTest {
     /// The depot, opened anew as another process would.
     fn open(&self) -> Depot;
 
-    /// Changes the blob's bytes where they lie, the size kept. Says whether that can be done here.
-    fn flip(&self, digest: &Digest) -> bool;
-
-    /// Makes all blobs look `seconds` older. Says whether that can be done here.
-    fn age(&self, seconds: u64) -> bool;
+    /// Changes the bytes of a blob or entry where they lie, the size kept.
+    fn flip(&self, digest: &Digest);
 
     /// Whether retired entries disappear.
-    fn forgets(&self) -> bool {
+    fn forgets_entries(&self) -> bool {
+        true
+    }
+
+    /// Whether blobs that nobody names disappear.
+    fn forgets_blobs(&self) -> bool {
         true
     }
 }

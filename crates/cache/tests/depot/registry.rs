@@ -73,19 +73,18 @@ impl UnderTest for Place {
         Depot::registry(client(), &format!("{}/team/app:cache", self.address).parse().unwrap())
     }
 
-    fn flip(&self, digest: &Digest) -> bool {
+    fn flip(&self, digest: &Digest) {
         let mut bytes = std::fs::read(self.blob(digest)).unwrap();
         bytes[0] ^= 1;
         std::fs::write(self.blob(digest), bytes).unwrap();
-        true
     }
 
-    fn age(&self, _seconds: u64) -> bool {
-        false
-    }
-
-    fn forgets(&self) -> bool {
+    fn forgets_entries(&self) -> bool {
         self.deletes
+    }
+
+    fn forgets_blobs(&self) -> bool {
+        false
     }
 }
 

@@ -44,6 +44,15 @@ impl Client {
         Client { transport: Arc::new(Transport::new(config, credentials)) }
     }
 
+    /// Connections with this client's certificates and limits for a protocol that another crate speaks to `host`
+    /// (`NAME[:PORT]`). They carry no credentials and follow no redirects.
+    ///
+    /// # Errors
+    /// Certificates that cannot be read.
+    pub async fn http(&self, host: &str) -> Result<reqwest::Client, Error> {
+        self.transport.bare(host).await
+    }
+
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }

@@ -238,6 +238,16 @@ impl Transport {
         }
     }
 
+    /// Connections to `domain` for who speaks another protocol than this crate: what is silent for too long is broken.
+    pub(crate) async fn bare(&self, domain: &str) -> Result<reqwest::Client, Error> {
+        let (config, name) = (self.config.clone(), domain.to_owned());
+        let built = tokio::task::spawn_blocking(move || {
+            let builder = builder(&config, &name, Security::Tls)?.read_timeout(config.timeouts.stall);
+            builder.build().map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
+        });
+        built.await.map_err(|e| Error::Setup(format!("cannot set up TLS: {e}")))?
+    }
+
     /// The connections to `domain`, with its own TLS settings.
     async fn connections(&self, domain: &str) -> Result<reqwest::Client, Error> {
         let mut connections = self.connections.lock().await;
@@ -255,6 +265,11 @@ impl Transport {
 
 /// An HTTP client for one host. Blocks: it reads certificates.
 fn build(config: &Config, domain: &str, security: Security) -> Result<reqwest::Client, Error> {
+    let built = builder(config, domain, security)?.build();
+    built.map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
+}
+
+fn builder(config: &Config, domain: &str, security: Security) -> Result<reqwest::ClientBuilder, Error> {
     let directory = config.certificates.as_deref();
     let settings = match security {
         Security::UnverifiedTls => tls::unverified()?,
@@ -270,7 +285,7 @@ fn build(config: &Config, domain: &str, security: Security) -> Result<reqwest::C
     if host::is_loopback(domain) {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
+    Ok(builder)
 }
 
 impl fmt::Debug for Transport {
