@@ -1,6 +1,8 @@
 //! What whole-program tests share: the binary under test in a root directory of its own, the base images, what a
 //! build printed, and the check that nothing was left behind. Knows kiln only from outside, by its command line.
 
+#[path = "support/counting_proxy.rs"]
+pub mod counting_proxy;
 #[path = "support/disk.rs"]
 pub mod disk;
 #[path = "support/docker_registry.rs"]

@@ -29,6 +29,7 @@ mod step;
 mod tree;
 
 pub use build::{Builder, BuiltImage, Outcome};
+pub use cache::{CacheError, CacheExport, CacheFilter, CacheImport, CacheStore, ImportedCache};
 pub use check::CheckOptions;
 pub use client::{Client, LocalClient, LocalDirectory, SecretError, SecretSource};
 pub use context::{

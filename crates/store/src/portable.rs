@@ -46,6 +46,12 @@ impl Layers<'_> {
 }
 
 impl CacheMounts<'_> {
+    /// The ids of the mounts that the store knows by id, sorted; their directories may be gone.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let query = "SELECT DISTINCT id FROM cache_mounts ORDER BY id";
+        self.store.database.read(|db| db.prepare_cached(query)?.query_map([], |row| row.get(0))?.collect())
+    }
+
     /// The directory for `id`, if there is one.
     pub fn existing(&self, id: &str) -> Option<PathBuf> {
         let path = self.store.root.join("cache-mounts").join(crate::cache_mounts::name(id, 0));

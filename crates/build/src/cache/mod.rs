@@ -10,9 +10,11 @@ mod inline;
 mod open;
 mod seeds;
 mod send;
+mod whole;
 
 pub(crate) use elsewhere::Elsewhere;
 pub(crate) use gather::ResultLayers;
 pub(crate) use inline::write_inline;
 pub(crate) use open::read_all;
 pub(crate) use send::{Exports, send_all};
+pub use whole::{CacheError, CacheExport, CacheFilter, CacheImport, CacheStore, ImportedCache};

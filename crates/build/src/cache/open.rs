@@ -105,7 +105,7 @@ impl Reader<'_> {
     }
 }
 
-const BUILDKIT: &str = "it is in BuildKit's own format, whose keys are digests of BuildKit's internal operations; \
+pub(super) const BUILDKIT: &str = "it is in BuildKit's own format, whose keys are digests of BuildKit's internal operations; \
                         kiln reads caches that kiln wrote";
 
 fn is_image(media_type: &str) -> bool {

@@ -171,7 +171,7 @@ impl Steps {
     /// Whether a record could match a step, so that hashing what it copies may save the copy.
     fn is_worth_reading(&self, id: VertexId) -> Result<bool, StepProblem> {
         let op = op_key(self.definition.op_digest(id));
-        let known = self.elsewhere.shelf.has_op(&op) || self.store.records().has_op(&op)?;
+        let known = !self.elsewhere.shelf.is_empty() || self.store.records().has_op(&op)?;
         Ok(known && !self.vertex(id).meta.ignore_cache)
     }
 

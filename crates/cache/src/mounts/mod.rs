@@ -117,6 +117,39 @@ pub fn unpack(store: &Store, blob: &Descriptor) -> Result<Layer, MountError> {
     Ok(unpack::layer(store, store.blobs().open(&blob.digest)?, None)?.layer)
 }
 
+/// Makes the mount `id` be what [`unpack`] gave; one that exists only if it is to be replaced, and then while nobody
+/// uses it. Tells whether it did.
+///
+/// # Errors
+/// A directory that cannot be written, a store that fails, nobody who waits any more.
+pub fn restore(
+    store: &Store,
+    id: &str,
+    files: &Layer,
+    replace: bool,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<bool, MountError> {
+    let mounts = store.cache_mounts();
+    let Some(path) = mounts.existing(id) else {
+        mounts.directory(id, |directory| fill(directory, files))?;
+        return Ok(true);
+    };
+    if !replace {
+        return Ok(false);
+    }
+    let _lock = store.locks().acquire(mounts.lock_key(id), Sharing::Exclusive, cancelled)?;
+    let unusable = |source| MountError::Read { id: id.to_owned(), file: String::new(), source };
+    for entry in std::fs::read_dir(&path).map_err(unusable)? {
+        let entry = entry.map_err(unusable)?;
+        let is_directory = entry.file_type().map_err(unusable)?.is_dir();
+        let removed =
+            if is_directory { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+        removed.map_err(unusable)?;
+    }
+    fill(&File::open(&path).map_err(unusable)?, files)?;
+    Ok(true)
+}
+
 /// Puts what [`unpack`] gave into a mount's new directory, and says what the directory itself is like.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The commands. Each reads its flags, calls the rooms below and prints; rules and meaning are theirs.
 
 mod build;
+mod cache;
 mod caller;
 mod check;
 mod df;
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     /// Build images, under buildx's name
     #[command(subcommand)]
     Buildx(groups::Buildx),
+    /// Carry the build cache to other machines and back
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Manage containers
     #[command(subcommand)]
     Container(groups::Container),
@@ -109,6 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Build(arguments) => build::run(caller, arguments),
         Command::Builder(command) => command.run(caller),
         Command::Buildx(command) => command.run(caller),
+        Command::Cache(command) => command.run(caller),
         Command::Container(command) => command.run(caller),
         Command::Create(arguments) => run::create(caller, arguments),
         Command::Explain(arguments) => explain::run(caller, arguments),

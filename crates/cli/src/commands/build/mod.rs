@@ -9,6 +9,7 @@ mod secrets;
 mod ssh;
 
 pub(crate) use flags::BuildArguments;
+pub(super) use flags::pairs::fields;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ fn build(
 
 /// The first SIGINT, SIGTERM or SIGHUP cancels the build; it then ends in order. The second ends it at once: what runs
 /// for it notices that it is gone, and the next kiln cleans up.
-fn cancel_on_signals(cancellation: CancellationToken) -> tokio::task::JoinHandle<()> {
+pub(super) fn cancel_on_signals(cancellation: CancellationToken) -> tokio::task::JoinHandle<()> {
     use tokio::signal::unix::{SignalKind, signal};
     tokio::spawn(async move {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];

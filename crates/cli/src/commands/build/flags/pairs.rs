@@ -42,7 +42,7 @@ fn empty_key(text: &str) -> String {
 }
 
 /// One line of comma-separated values: a field that begins with a double quote may hold commas, and `""` for a quote.
-pub(in crate::commands::build) fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(in crate::commands) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = text;
     loop {
