@@ -123,7 +123,7 @@ impl CacheStore {
     /// # Errors
     /// See [`CacheError`]; nothing of it is visible at the place then.
     pub async fn export(&self, place: &Place, export: &CacheExport) -> Result<Delivery, CacheError> {
-        let depot = place.open(&self.registry)?;
+        let depot = place.open(&self.registry);
         let task = self.progress.task(format!("exporting cache to {place}"));
         self.watched(&task, async {
             let (own, filter) = (self.clone(), export.filter.clone());
@@ -144,7 +144,7 @@ impl CacheStore {
     /// # Errors
     /// See [`CacheError`]; what came before stays.
     pub async fn import(&self, place: &Place, import: &CacheImport) -> Result<ImportedCache, CacheError> {
-        let depot = place.open(&self.registry)?;
+        let depot = place.open(&self.registry);
         let task = self.progress.task(format!("importing cache from {place}"));
         self.watched(&task, async {
             let shelf = read(&depot, place, &task).await?;
