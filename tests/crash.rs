@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use kiln_tests::faults::{Scenario, program, sha256};
-use kiln_tests::kiln::{Kiln, answer};
 use kiln_tests::full;
+use kiln_tests::kiln::{Kiln, answer};
 use kiln_tests::registry::Registry;
 
 const DOCKERFILE: &str = "FROM busybox AS one

@@ -75,7 +75,8 @@ impl Model {
     pub(crate) fn build(&mut self, project: &Project) -> Result<Prediction, Refusal> {
         self.builds += 1;
         let mut prediction = Prediction::default();
-        let context = context_tree(project);
+        // A context's own directory counts as made when the build looks at it.
+        let context = context_tree(project, Time::During((1 << 40) + self.builds));
         let needed = project.needed_stages();
         let mut stages: Vec<Option<State>> = Vec::new();
         for (number, stage) in project.stages.iter().enumerate() {
@@ -341,8 +342,9 @@ fn clean(path: &str) -> String {
 }
 
 /// The context without what is ignored; everything belongs to root.
-fn context_tree(project: &Project) -> Tree {
+fn context_tree(project: &Project, now: Time) -> Tree {
     let mut tree = Tree::new();
+    tree.change("", |root| root.time = now);
     let ignore = Patterns::new(&project.ignore);
     let files = project.files();
     let kept = |path: &str| {

@@ -56,6 +56,23 @@ pub(crate) fn of_index(index: &Index) -> ContentId {
     ContentId(*hasher.finalize().as_bytes())
 }
 
+/// Whether two layers with the same content id also show the same directories as parents. Those are not in the id, but
+/// an overlay takes a directory's metadata from the uppermost layer that has it.
+pub(crate) fn show_the_same_parents(one: &Index, other: &Index) -> bool {
+    let agree = |these: &Index, those: &Index| {
+        these.entries().filter(|entry| entry.parent_only()).all(|parent| {
+            let counterpart = those.get(parent.path());
+            counterpart.is_some_and(|entry| entry.kind() == Kind::Directory && same_owner(&parent, &entry))
+        })
+    };
+    agree(one, other) && agree(other, one)
+}
+
+fn same_owner(one: &Entry<'_>, other: &Entry<'_>) -> bool {
+    (one.mode(), one.uid(), one.gid()) == (other.mode(), other.uid(), other.gid())
+        && one.xattr_list().eq(other.xattr_list())
+}
+
 fn field(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
 }

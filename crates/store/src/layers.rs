@@ -316,7 +316,7 @@ impl Layers<'_> {
         Ok(content)
     }
 
-    /// The oldest layer with the same content id; if there is one, `layer` is thrown away.
+    /// The oldest layer with the same content id and the same parents; if there is one, `layer` is thrown away.
     ///
     /// Call it with the only handle of a layer that was just committed, before anybody else learns its id.
     pub fn intern(&self, layer: Layer) -> Result<Layer> {
@@ -326,7 +326,9 @@ impl Layers<'_> {
             db.prepare_cached(query)?.query_map((content.0, layer.id().row()), |row| row.get(0))?.collect()
         })?;
         for id in older {
-            if let Some(held) = self.get(LayerId::from_row(id))? {
+            if let Some(held) = self.get(LayerId::from_row(id))?
+                && content::show_the_same_parents(&*layer.index()?, &*held.index()?)
+            {
                 self.remove(layer.id())?;
                 return Ok(held);
             }

@@ -203,6 +203,24 @@ fn equal_layers_become_one() {
 }
 
 #[test]
+fn layers_that_show_their_parents_otherwise_stay_two() {
+    let (_directory, store) = store();
+    let layers = store.layers();
+    let over = |mode: u32| {
+        let staged = layers.stage(&metadata(0o755)).unwrap();
+        let writer = staged.writer().unwrap();
+        writer.directory("d", &metadata(mode)).unwrap();
+        let below = crate::Union::new(vec![writer.commit().unwrap()]).unwrap();
+        layer(&store, Some(&below), "f d/a text")
+    };
+    let (open, closed, open_too) = (over(0o755), over(0o700), over(0o755));
+    assert_eq!(layers.content_id(&open).unwrap(), layers.content_id(&closed).unwrap());
+    let id = closed.id();
+    assert_eq!(layers.intern(closed).unwrap().id(), id);
+    assert_eq!(layers.intern(open_too).unwrap().id(), open.id());
+}
+
+#[test]
 fn lazily_hashed_digests_are_kept() {
     let (_directory, store) = store();
     let staged = store.layers().stage(&metadata(0o755)).unwrap();
