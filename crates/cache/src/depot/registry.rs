@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
@@ -23,6 +24,10 @@ const TAG_LIMIT: usize = 128;
 
 /// How many characters follow the tag of the depot in that of an entry.
 const SUFFIX: usize = "-kiln-".len() + 10 + 1 + 64;
+
+/// How long a writer waits before it tries again to publish, and when it gives up.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// A depot in a registry.
 #[derive(Clone)]
@@ -142,12 +147,27 @@ impl Repository {
     }
 
     pub(super) async fn publish(&self, entry: &Entry, manifest: Bytes) -> Result<()> {
-        self.tag(&self.tag_of(&entry.id), manifest.clone()).await.map_err(|e| self.failed(e))?;
+        self.tag_patiently(&self.tag_of(&entry.id), &manifest).await.map_err(|e| self.failed(e))?;
         let Some(tag) = self.0.reference.tag() else { return Ok(()) };
         match self.tag(tag, manifest).await {
             // Where tags cannot be moved this one stays; readers have the other.
             Ok(()) | Err(RegistryError::Denied { .. } | RegistryError::Status { .. }) => Ok(()),
             Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// A registry that gets the same blob from several writers at once may for a moment not find it: Debian's then says
+    /// that it is unknown, or has another digest.
+    async fn tag_patiently(&self, tag: &str, manifest: &Bytes) -> std::result::Result<(), RegistryError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.tag(tag, manifest.clone()).await {
+                Err(RegistryError::Status { status: 400 | 404, .. } | RegistryError::NotFound { .. })
+                    if pause <= LONGEST_PAUSE => {}
+                answer => return answer,
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause *= 2;
         }
     }
 
@@ -173,6 +193,14 @@ impl Repository {
         }
         Ok(gone)
     }
+}
+
+/// Between half of a pause and all of it, so that those who wait do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0];
+    // Without random numbers they come back together.
+    let _ = getrandom::fill(&mut random);
+    pause / 2 + pause * u32::from(random[0]) / 512
 }
 
 /// What the tags of a depot's entries begin with: its tag, which is shortened if theirs would become too long.

@@ -22,8 +22,12 @@ impl Place {
 }
 
 impl UnderTest for Place {
-    fn open(&self) -> Depot {
-        Depot::directory(self.0.path().join("cache"), None, None)
+    fn address(&self) -> String {
+        self.0.path().join("cache").to_str().unwrap().to_owned()
+    }
+
+    fn at(address: &str) -> Depot {
+        Depot::directory(address, None, None)
     }
 
     fn flip(&self, digest: &Digest) {

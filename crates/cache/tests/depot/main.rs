@@ -3,6 +3,7 @@
 mod bucket;
 mod directory;
 mod place;
+mod process;
 mod registry;
 #[expect(unreachable_pub, reason = "whole-program tests have it from their own crate")]
 #[path = "../../../../tests/support/s3.rs"]

@@ -8,8 +8,16 @@ const RECORDS: u64 = 1 << 20;
 
 /// A place that holds one depot, and goes with the test.
 pub(crate) trait UnderTest {
+    /// How another process of this test finds the place.
+    fn address(&self) -> String;
+
+    /// The depot at such an address.
+    fn at(address: &str) -> Depot;
+
     /// The depot, opened anew as another process would.
-    fn open(&self) -> Depot;
+    fn open(&self) -> Depot {
+        Self::at(&self.address())
+    }
 
     /// Changes the bytes of a blob or entry where they lie, the size kept.
     fn flip(&self, digest: &Digest);

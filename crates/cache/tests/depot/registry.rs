@@ -69,8 +69,12 @@ pub(crate) fn client() -> Client {
 }
 
 impl UnderTest for Place {
-    fn open(&self) -> Depot {
-        Depot::registry(client(), &format!("{}/team/app:cache", self.address).parse().unwrap())
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn at(address: &str) -> Depot {
+        Depot::registry(client(), &format!("{address}/team/app:cache").parse().unwrap())
     }
 
     fn flip(&self, digest: &Digest) {

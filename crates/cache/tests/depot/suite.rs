@@ -1,26 +1,74 @@
 //! What every depot must do. Each check starts with an empty place.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
 use kiln_cache::depot::Put;
 use kiln_oci::{Descriptor, Digest, MediaType};
+use tokio::task::JoinSet;
 
 use crate::place::{UnderTest, hasty, layer, read, unite, write, writers};
 
-/// Makes a test of every check in this file for a kind of depot; `$start` gives an empty place.
+/// Makes a test of every check in this file for a kind of depot; `$start` gives an empty place. With `together` one
+/// test makes them all, since starting such a place takes long; `$start` is then a function that it calls for each.
 #[macro_export]
 macro_rules! suite {
-    ($start:expr) => {
-        $crate::suite!($start; an_empty_place_is_an_empty_depot, blobs_are_put_once_and_read_back,
-            wrong_bytes_are_not_put, a_writer_that_did_not_publish_left_nothing_visible, readers_unite_what_writers_left,
-            a_fold_takes_the_place_of_what_it_contains, what_was_folded_stays_for_the_grace_time_and_goes_afterwards,
-            damage_is_named_and_counts_as_absence);
+    (together $start:expr) => {
+        $crate::suite!(all together $start;);
     };
-    ($start:expr; $($check:ident),*) => {
+    ($start:expr) => {
+        $crate::suite!(all alone $start;);
+    };
+    (all $how:ident $start:expr;) => {
+        $crate::suite!($how $start;
+            an_empty_place_is_an_empty_depot, blobs_are_put_once_and_read_back, wrong_bytes_are_not_put,
+            a_writer_that_did_not_publish_left_nothing_visible, readers_unite_what_writers_left,
+            a_fold_takes_the_place_of_what_it_contains, what_was_folded_stays_for_the_grace_time_and_goes_afterwards,
+            damage_is_named_and_counts_as_absence, writers_at_once_lose_nothing_and_readers_see_all_that_was_published;
+            eight_processes_at_once_lose_nothing, a_killed_writer_leaves_nothing_visible);
+    };
+    (alone $start:expr; $($check:ident),*; $($processes:ident),*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
             if let Some(place) = $start.await {
                 $crate::suite::$check(&place).await;
             }
         })*
+        // In the processes that such a test starts, it does the work of one.
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $processes() {
+            if $crate::process::work::<Place>().await {
+                return;
+            }
+            if let Some(place) = $start.await {
+                $crate::process::$processes(&place, $crate::test_name!($processes)).await;
+            }
+        })*
+    };
+    (together $start:expr; $($check:ident),*; $($processes:ident),*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn the_suite() {
+            if $crate::process::work::<Place>().await {
+                return;
+            }
+            let start = $start;
+            $(if let Some(place) = start(stringify!($check)) {
+                println!("{}", stringify!($check));
+                $crate::suite::$check(&place).await;
+            })*
+            $(if let Some(place) = start(stringify!($processes)) {
+                println!("{}", stringify!($processes));
+                $crate::process::$processes(&place, $crate::test_name!(the_suite)).await;
+            })*
+        }
+    };
+}
+
+/// What the test runner calls a test of the module where this is written.
+#[macro_export]
+macro_rules! test_name {
+    ($test:ident) => {
+        concat!(module_path!(), "::", stringify!($test)).split_once("::").unwrap().1
     };
 }
 
@@ -128,4 +176,39 @@ pub(crate) async fn damage_is_named_and_counts_as_absence(place: &impl UnderTest
     place.flip(&entry.id.digest);
     let united = unite(&place.open()).await;
     assert_eq!((united.leaflets.len(), united.damaged.len()), (1, 1));
+}
+
+/// Each of eight writers publishes twice. A reader beside them sees at least what was published when it began,
+/// and can read every blob that an entry names.
+pub(crate) async fn writers_at_once_lose_nothing_and_readers_see_all_that_was_published(place: &impl UnderTest) {
+    let published = Arc::new(Mutex::new(Vec::new()));
+    let mut writers_at_work = JoinSet::new();
+    for writer in 0..8 {
+        let (depot, published) = (place.open(), Arc::clone(&published));
+        writers_at_work.spawn(async move {
+            for turn in 0..2 {
+                let name = format!("{writer}.{turn}");
+                write(&depot, &name, &[name.as_bytes(), b"shared"]).await;
+                published.lock().unwrap().push(name);
+            }
+        });
+    }
+    let mut looked_at = HashSet::new();
+    while !writers_at_work.is_empty() {
+        let before = published.lock().unwrap().clone();
+        let united = unite(&place.open()).await;
+        let seen = crate::place::writers_of(&united);
+        assert!(before.iter().all(|name| seen.contains(name)), "{before:?} are not all in {seen:?}");
+        for blob in united.leaflets.iter().flat_map(|leaflet| &leaflet.entry.blobs) {
+            if looked_at.insert(blob.digest.clone()) {
+                read(&place.open(), blob).await.unwrap();
+            }
+        }
+        while let Some(done) = writers_at_work.try_join_next() {
+            done.unwrap();
+        }
+    }
+    let united = unite(&place.open()).await;
+    assert_eq!((crate::place::writers_of(&united).len(), united.damaged.len()), (16, 0));
+    assert!(!united.folded.is_empty(), "somebody folded");
 }
