@@ -5,6 +5,7 @@
 //! file of the store is opened.
 
 mod arguments;
+mod collector;
 mod commands;
 mod config;
 mod contexts;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::caller::Caller;
 use super::inspect::Kind;
 use super::{
-    build, check, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag, volume,
+    build, check, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
+    volume,
 };
 use crate::failure::Failure;
 

@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::engine;
 use crate::display::{Display, Progress};
 use crate::failure::{Failure, chain};
-use crate::{os_error, output};
+use crate::{collector, os_error, output};
 
 /// The flags of `load`.
 #[derive(clap::Args, Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct LoadArguments {
 /// Loads.
 pub(crate) fn run(caller: &Caller, arguments: &LoadArguments) -> Result<ExitCode, Failure> {
     let archive = archive(arguments.input.as_deref())?;
+    let config = caller.config()?;
     let host = caller.host()?;
     // Docker's progress of a load is for terminals alone.
     let quiet = arguments.quiet || !std::io::stderr().is_terminal();
@@ -47,6 +48,7 @@ pub(crate) fn run(caller: &Caller, arguments: &LoadArguments) -> Result<ExitCode
             output::line(format_args!("Loaded image: {familiar}"))?;
         }
     }
+    collector::collect(&host.store, &config.gc);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use super::caller::Caller;
 use crate::display::{Display, Progress};
 use crate::failure::{Failure, chain};
 use crate::host::Host;
-use crate::output;
+use crate::{collector, output};
 
 /// The flags of `pull`.
 #[derive(clap::Args, Debug)]
@@ -40,6 +40,7 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
     if plain && !arguments.quiet {
         output::line(format_args!("Using default tag: latest"))?;
     }
+    let config = caller.config()?;
     let host = caller.host()?;
     let before = host.store.images().resolve_for(&reference.to_string(), &platform).ok().flatten();
     let display = Display::new(if arguments.quiet { Progress::Quiet } else { Progress::Auto });
@@ -58,6 +59,7 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
         output::line(format_args!("Status: {status} {familiar}"))?;
     }
     output::line(familiar)?;
+    collector::collect(&host.store, &config.gc);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -31,7 +31,6 @@ impl Space {
     }
 
     /// In bytes, on a disk of that size.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) fn of_disk(self, bytes: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,

@@ -18,6 +18,7 @@ use kiln_build::{BuildError, Builder, LocalClient, Outcome, Request};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use crate::collector::Collector;
 use crate::contexts::{Asked, Fetch, Given, Offered};
 use crate::display::{Display, Progress};
 use crate::failure::{self, Failure, chain};
@@ -29,7 +30,8 @@ use flags::{Call, Resolved};
 pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCode, Failure> {
     let secrets = flags::by_id(&arguments.secrets, "--secret", secrets::source)?;
     let ssh_agents = flags::by_id(&arguments.ssh, "--ssh", ssh::agent)?;
-    let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments, &caller.config()?.build)?;
+    let config = caller.config()?;
+    let Resolved { mut request, contexts, call, progress } = flags::resolve(arguments, &config.build)?;
     let is_told = matches!(call, Call::Outline(_) | Call::Targets(_));
     // What is told of a Dockerfile in a directory needs no store.
     if is_told && !contexts.is_fetched() {
@@ -51,19 +53,34 @@ pub(crate) fn run(caller: &Caller, arguments: &BuildArguments) -> Result<ExitCod
         return checked.call(options);
     }
     checked.enforce()?;
-    let settling = host.store.settle();
+    let (settling, collector) = (host.store.settle(), Collector::beside(&host.store, &config.gc));
     let built = build(&host, &builder, &request, client, progress);
     drop(settling);
     report::explain(arguments, builder.explained().as_ref())?;
     if !matches!(progress, Progress::Quiet | Progress::None | Progress::Rawjson) {
         checked.tell(&built);
     }
-    let outcome = built.map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))?;
+    let written = built
+        .map_err(|error| failure::of_build(&error, &request.dockerfile, host.store.root()))
+        .and_then(|outcome| write(&host, arguments, progress, &request, &outcome));
+    if let Some(warning) = collector.finish().filter(|_| !matches!(progress, Progress::Quiet | Progress::None)) {
+        eprintln!("{warning}");
+    }
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+/// What a build that succeeded leaves: on the disk, if that is to be waited for, and what is written of it.
+fn write(
+    host: &Host,
+    arguments: &BuildArguments,
+    progress: Progress,
+    request: &Request,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
     if arguments.durable == flags::Durable::Build {
         host.store.settle_now().map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?;
     }
-    report::write(arguments, progress, &request, &outcome)?;
-    Ok(ExitCode::SUCCESS)
+    report::write(arguments, progress, request, outcome)
 }
 
 /// Tells something of a Dockerfile.
