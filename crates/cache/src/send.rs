@@ -117,7 +117,11 @@ pub async fn send(
     warn: &(dyn Fn(String) + Sync),
 ) -> Result<Delivery, SendError> {
     let now = seconds();
-    let united = depot.unite(LARGEST_DOCUMENT).await?;
+    let united = match depot.unite(LARGEST_DOCUMENT).await {
+        // So do registries where a repository does not exist yet; if it is meant, the first blob is denied as well.
+        Err(error) if error.is_denial() => United::default(),
+        united => united?,
+    };
     let there = catalogues(&united, warn);
     let sender = Sender { store, depot, manner, task };
     let (mut catalogue, puts) = sender.catalogue(cargo, &there, now).await?;
@@ -126,7 +130,7 @@ pub async fn send(
     if there.iter().any(fresh) {
         return Ok(Delivery { unchanged: true, ..delivery });
     }
-    let folds = depot.to_fold(&united);
+    let folds = depot.to_fold(&united, |leaflet| Catalogue::parse(&leaflet.records).is_ok());
     if !folds.is_empty() {
         there.iter().for_each(|known| catalogue.absorb(known, now - LIFETIME));
         delivery.folded = folds.len();

@@ -244,15 +244,18 @@ impl Depot {
         }
     }
 
-    /// The entries that a writer should fold now: all that `united` knows of, or none where there are still few. A
-    /// writer that folds puts every record of [`United::leaflets`] into its own document, lists their blobs, and
-    /// gives these names to [`Entry::new`].
-    pub fn to_fold(&self, united: &United) -> Vec<EntryId> {
-        if united.leaflets.len() < self.policy.fold_from {
+    /// The entries that a writer should fold now: all that `united` knows of and whose records `is_understood`, or none
+    /// where there are still few. What a newer kiln wrote stays. A writer that folds puts every record of these
+    /// entries into its own document, lists their blobs, and gives the names to [`Entry::new`].
+    pub fn to_fold(&self, united: &United, is_understood: impl Fn(&Leaflet) -> bool) -> Vec<EntryId> {
+        let understood = united.leaflets.iter().filter(|leaflet| is_understood(leaflet));
+        let current: Vec<EntryId> = understood.map(|leaflet| leaflet.entry.id.clone()).collect();
+        if current.len() < self.policy.fold_from {
             return Vec::new();
         }
-        let current = united.leaflets.iter().map(|leaflet| leaflet.entry.id.clone());
-        current.chain(united.folded.iter().map(|fold| fold.id.clone())).collect()
+        let older = united.folded.iter().filter(|fold| current.contains(&fold.into)).map(|fold| fold.id.clone());
+        let older: Vec<EntryId> = older.collect();
+        [current, older].concat()
     }
 
     /// Makes entries that were folded longer than the grace time ago disappear, with what only they needed as far as

@@ -52,7 +52,7 @@ pub(crate) async fn write(depot: &Depot, writer: &str, layers: &[&[u8]]) -> Entr
         blobs.push(parcel.descriptor);
     }
     let united = depot.unite(RECORDS).await.unwrap();
-    let folds = depot.to_fold(&united);
+    let folds = depot.to_fold(&united, |_| true);
     let mut names = writer.to_owned();
     if !folds.is_empty() {
         for leaflet in &united.leaflets {

@@ -144,7 +144,8 @@ pub(crate) async fn what_was_folded_stays_for_the_grace_time_and_goes_afterwards
     // A writer that folds without the blob, as if its record had become useless.
     let records = crate::place::records("b");
     hasty.put(&records).await.unwrap();
-    let folds = hasty.to_fold(&before);
+    assert!(hasty.to_fold(&before, |_| false).is_empty(), "what is not understood stays");
+    let folds = hasty.to_fold(&before, |_| true);
     assert_eq!(folds, std::slice::from_ref(&old.id));
     let (entry, manifest) = kiln_cache::depot::Entry::new(records.descriptor, vec![], folds);
     hasty.publish(&entry, manifest).await.unwrap();
