@@ -19,9 +19,9 @@ pub const CATALOGUE: &str = "application/vnd.kiln.cache.catalogue.v1+json+zstd";
 /// What this kiln writes, and the newest that it reads.
 const SCHEMA: u32 = 1;
 /// Larger documents than this, in bytes, are not read.
-pub(crate) const LARGEST_DOCUMENT: u64 = 64 << 20;
+pub(crate) const LARGEST_DOCUMENT: u64 = 16 << 20;
 /// Larger catalogues than this, in bytes after decompression, are not read.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
 /// How much is spent on compressing a catalogue.
 const LEVEL: i32 = 3;
 

@@ -66,6 +66,7 @@ impl Shelf {
             part.finish(Outcome::Cached);
             return Ok(held);
         }
+        let _turn = self.turns.acquire().await.map_err(|_| FetchError::GivenUp)?;
         part.start();
         let fetched = from_any(store, layer, &part).await;
         part.finish(match &fetched {

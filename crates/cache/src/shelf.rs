@@ -8,18 +8,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_oci::{Descriptor, Digest};
 use kiln_store::{ContentId, Key};
+use tokio::sync::Semaphore;
 
 use crate::catalogue::{Catalogue, PortableLayer, PortableMount, PortableRecord};
 use crate::depot::Depot;
 
+/// How many layers are fetched at the same time.
+const AT_ONCE: usize = 4;
+
 /// Records, layers and mounts that lie elsewhere.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
     by_recipe: HashMap<Key, Vec<Arc<RemoteRecord>>>,
     by_op: HashMap<Key, Vec<Arc<RemoteRecord>>>,
     layers: HashMap<Digest, Arc<RemoteLayer>>,
     mounts: HashMap<String, RemoteMount>,
     lost: Mutex<HashSet<Digest>>,
+    /// Whose turn it is to fetch.
+    pub(crate) turns: Semaphore,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Shelf {
+            by_recipe: HashMap::new(),
+            by_op: HashMap::new(),
+            layers: HashMap::new(),
+            mounts: HashMap::new(),
+            lost: Mutex::default(),
+            turns: Semaphore::new(AT_ONCE),
+        }
+    }
 }
 
 /// A completed step whose layers lie elsewhere.

@@ -160,3 +160,6 @@ pub fn fill(directory: &File, files: &Layer) -> Result<Metadata, MountError> {
     let default = Metadata::root_owned(0o755, Timestamp::now());
     Ok(files.lookup("").map_or(default, |found| found.entry.metadata()))
 }
+
+#[cfg(test)]
+mod tests;
