@@ -20,6 +20,7 @@ use crate::error::{BuildError, StepError, StepProblem};
 use crate::executor::{self, How};
 use crate::explain::{About, BuildOutcome, ExplainedBuild, Texts, Trace, report};
 use crate::history::dated;
+use crate::mending::Mending;
 use crate::output::{self, Built, Written};
 use crate::platforms;
 use crate::push::{self, Push};
@@ -94,11 +95,27 @@ impl Builder {
         Builder { store, tier, registry, explained: Arc::default() }
     }
 
-    /// Builds.
+    /// Builds. Where that meets damage in the store, what is damaged is dropped and made again.
     ///
     /// # Errors
     /// See [`BuildError`]. Steps that completed before the failure stay in the cache.
     pub async fn build(
+        &self,
+        request: &Request,
+        client: Arc<dyn Client>,
+        progress: Sink,
+        cancellation: CancellationToken,
+    ) -> Result<Outcome, BuildError> {
+        let mut mending = Mending::new(&self.store, request, &progress);
+        loop {
+            let built = self.build_once(request, Arc::clone(&client), progress.clone(), cancellation.clone()).await;
+            if let Some(result) = mending.settled(built).await {
+                return result;
+            }
+        }
+    }
+
+    async fn build_once(
         &self,
         request: &Request,
         client: Arc<dyn Client>,

@@ -19,6 +19,7 @@ mod file;
 mod history;
 mod key;
 mod memory;
+mod mending;
 mod output;
 mod platforms;
 mod push;

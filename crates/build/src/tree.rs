@@ -133,6 +133,18 @@ impl Tree {
         }
     }
 
+    /// Has the store remember that a file of a layer is not what it was.
+    pub(crate) fn note_damage(&self, node: &Node) {
+        match self {
+            Tree::Context(context, _) => context.note_damage(),
+            Tree::Rootfs(union) => {
+                if let Some(found) = union.lookup(&node.path) {
+                    union.layers()[found.layer].note_damage();
+                }
+            }
+        }
+    }
+
     /// What an open file of a context is now.
     pub(crate) fn status(&self, file: &File, path: &[u8]) -> Result<ContextEntry, TreeError> {
         Ok(crate::context::describe(file, path)?)

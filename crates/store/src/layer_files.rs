@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::beneath;
-use crate::error::{Error, Result, shown};
+use crate::error::{At, Error, Result, shown};
 use crate::layers::Layer;
 use crate::path;
 
@@ -34,11 +34,25 @@ impl LayerFiles {
     pub fn open(&mut self, path: &[u8]) -> Result<File> {
         let opened = self.open_beside_last(path);
         opened.map(File::from).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
-                Error::DamagedLayer { layer: self.layer.id(), path: shown(path), what: "it is missing" }
-            }
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => self.damaged(path, "it is missing"),
             errno => Error::io("open", self.layer.fs_path().join(shown(path)), errno),
         })
+    }
+
+    /// Compares what the disk says of an open file with the index, as [`Layer::compare`].
+    ///
+    /// # Errors
+    /// [`Error::DamagedLayer`].
+    pub fn compare(&self, path: &[u8], file: &File) -> Result<()> {
+        let index = self.layer.index()?;
+        let entry = index.get(path).ok_or_else(|| Error::MissingEntry { path: shown(path) })?;
+        let status = file.metadata().at("examine", &self.layer.fs_path().join(shown(path)))?;
+        self.layer.compare(&entry, &status)
+    }
+
+    /// The error for a file that is not what the index says, as [`Layer::damaged`].
+    pub fn damaged(&self, path: &[u8], what: &'static str) -> Error {
+        self.layer.damaged(path, what)
     }
 
     fn open_beside_last(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {

@@ -181,8 +181,13 @@ impl Layer {
 
     /// The error for a file that is not what the index says. The store remembers that the layer is damaged.
     pub fn damaged(&self, path: &[u8], what: &'static str) -> Error {
-        self.inner.store.noted.layer(self.id());
+        self.note_damage();
         Error::DamagedLayer { layer: self.id(), path: shown(path), what }
+    }
+
+    /// Has the store remember that the layer is not what it was.
+    pub fn note_damage(&self) {
+        self.inner.store.noted.layer(self.id());
     }
 
     /// Whether the stamps of its unhashed files mean something.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use kiln_oci::Digest;
@@ -16,6 +18,7 @@ use crate::evictions::{EvictionCause, evict};
 use crate::fault::{self, Operation};
 use crate::images::{self, Images};
 use crate::layers::{self, Layer, LayerId};
+use crate::noted::Damaged;
 use crate::session;
 use crate::store::Inner;
 
@@ -26,6 +29,48 @@ pub enum Retired {
     Removed,
     /// No build finds it any more, but somebody who is just at work, or a container, has it: it stays on disk.
     InUse,
+}
+
+/// Takes everything out of use that this process found damaged since it was last asked, and layers that share a damaged
+/// file with it. Tells in words what that was.
+pub(crate) fn drop_noted(store: &Arc<Inner>) -> Result<Vec<String>> {
+    let Damaged { layers, blobs } = store.noted.take();
+    let mut all = layers.clone();
+    for &id in &layers {
+        all.extend(sharers(store, id)?);
+    }
+    let mut dropped = Vec::new();
+    for &id in &all {
+        retire(store, id)?;
+        dropped.push(format!("layer {id}"));
+    }
+    for digest in blobs {
+        crate::blobs::remove(store, &digest.to_string())?;
+        dropped.push(format!("blob {digest}"));
+    }
+    // Finding out who shares a file came across the damage again.
+    store.noted.take();
+    Ok(dropped)
+}
+
+/// Layers in which a damaged file of this one is the same file on disk: unchanged files are linked from a step's
+/// previous layer, at the same path.
+fn sharers(store: &Arc<Inner>, id: LayerId) -> Result<Vec<LayerId>> {
+    let damaged = crate::check::damaged_entries(store, id);
+    let inode = |path: PathBuf| path.symlink_metadata().ok().filter(|status| status.is_file() && status.nlink() > 1);
+    let mut sharers = Vec::new();
+    let all: Vec<LayerId> = store.database.read(|db| {
+        db.prepare_cached("SELECT id FROM layers")?.query_map([], |row| row.get(0).map(LayerId::from_row))?.collect()
+    })?;
+    for entry in damaged {
+        let within = |id: LayerId| inode(layers::directory(store, id).join("fs").join(&entry));
+        let Some(own) = within(id) else { continue };
+        let same = |other: &LayerId| {
+            within(*other).is_some_and(|status| (status.dev(), status.ino()) == (own.dev(), own.ino()))
+        };
+        sharers.extend(all.iter().copied().filter(|other| *other != id).filter(same));
+    }
+    Ok(sharers)
 }
 
 /// Takes a layer out of use: no cache record, no image and no look-up leads to it any more. It is deleted unless a

@@ -15,18 +15,11 @@ pub(crate) struct Noted {
 
 /// Layers and blobs that are not what they were.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Damaged {
+pub(crate) struct Damaged {
     /// By number.
-    pub layers: BTreeSet<LayerId>,
+    pub(crate) layers: BTreeSet<LayerId>,
     /// By digest.
-    pub blobs: BTreeSet<Digest>,
-}
-
-impl Damaged {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.layers.is_empty() && self.blobs.is_empty()
-    }
+    pub(crate) blobs: BTreeSet<Digest>,
 }
 
 impl Noted {

@@ -21,7 +21,7 @@ use crate::recovery;
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
-    Blobs, Builds, CacheMounts, Containers, Damaged, Evictions, FileLists, Finding, Freed, Images, Layers, Leases,
+    Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Finding, Freed, Images, Layers, Leases,
     Logs, Mended, Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache, Usage,
 };
 
@@ -238,9 +238,21 @@ impl Store {
         crate::check::mend(&self.inner, finding)
     }
 
-    /// What this process found damaged while it used it, since the last call.
-    pub fn take_noted_damage(&self) -> Damaged {
-        self.inner.noted.take()
+    /// Takes out of use what this process found damaged while it used it: for every look-up it is a miss then. Tells
+    /// in words what that was; nothing if no damage was met since the last call.
+    ///
+    /// # Errors
+    /// What the disk or the database refuses.
+    pub fn drop_damage(&self) -> Result<Vec<String>> {
+        crate::mending::drop_noted(&self.inner)
+    }
+
+    /// Forgets images that cannot be had any more, because a layer or config of theirs was damaged.
+    ///
+    /// # Errors
+    /// What the database refuses.
+    pub fn forget_lost_images(&self) -> Result<()> {
+        self.inner.database.write(|db| crate::images::forget_lost(db))
     }
 
     /// Bytes per kind of thing.

@@ -48,4 +48,7 @@ pub trait Context: Send + Sync {
     fn is_stored(&self) -> bool {
         false
     }
+
+    /// Has the store remember that a file of it is damaged, where they are in the store.
+    fn note_damage(&self) {}
 }

@@ -83,6 +83,10 @@ impl Context for StoredContext {
     fn is_stored(&self) -> bool {
         true
     }
+
+    fn note_damage(&self) {
+        self.files.union.layers().iter().for_each(Layer::note_damage);
+    }
 }
 
 impl StoredContext {

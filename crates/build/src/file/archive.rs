@@ -43,6 +43,7 @@ pub(super) fn unpack<'d>(
 /// What landed of a layer's file, compared with the layer's index.
 fn stored(tree: &Tree, node: &Node, digest: FileDigest) -> Result<Option<LandedFile>, FileError> {
     if matches!(node.content, Content::Digest(expected) if expected != digest) {
+        tree.note_damage(node);
         return Err(FileError::Damaged { path: lossy(&node.path) });
     }
     Ok(tree.is_context().then_some(LandedFile { digest, mode: node.mode, stamp: None }))

@@ -246,6 +246,7 @@ impl<'a> Copier<'a> {
         target.copy_from_file(source)?;
         let written = target.finish()?;
         if written.digest != expected {
+            self.tree.note_damage(file.node);
             return Err(FileError::Damaged { path: lossy(&file.node.path) });
         }
         let counts = expected.filter(|_| self.tree.is_context());

@@ -121,7 +121,11 @@ impl<'a> Tree<'a> {
         let mut output = BufWriter::with_capacity(8 * 1024, File::from(file));
         let source = self.rootfs.open(found)?;
         let at = |source| ExportError::WriteEntry { path: shown(entry.path()), source };
-        copy_content(source, entry.path(), entry.size(), entry.digest(), &mut output, at)?;
+        let layer = &self.rootfs.layers()[found.layer];
+        copy_content(source, layer, &entry, &mut output, at).inspect_err(|_| {
+            // What is damaged stays nowhere. The first error is the one to tell.
+            let _ = rustix::fs::unlinkat(self.parent(), name, AtFlags::empty());
+        })?;
         output.flush().map_err(at)?;
         let file = output.get_ref();
         self.give(file.as_fd(), OsStr::new(""), &entry).map_err(wrong)?;

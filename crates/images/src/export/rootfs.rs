@@ -54,8 +54,8 @@ fn append<W: Write>(
         writer.append(&header).map_err(ExportError::Write)?;
         if header.kind == EntryKind::File && header.size > 0 {
             let file = rootfs.open(&found)?;
-            let entry = &found.entry;
-            copy_content(file, entry.path(), entry.size(), entry.digest(), &mut *writer, ExportError::Write)?;
+            let layer = &rootfs.layers()[found.layer];
+            copy_content(file, layer, &found.entry, &mut *writer, ExportError::Write)?;
         }
     }
     Ok(())

@@ -55,8 +55,7 @@ impl<W: Write> ReadAhead<W> {
         if entry.size() > LARGE {
             self.drain()?;
             let file = self.layer.open(entry.path())?;
-            let (size, digest) = (entry.size(), entry.digest());
-            return copy_content(file, entry.path(), size, digest, &mut self.inner, PackError::Write);
+            return copy_content(file, &self.layer, entry, &mut self.inner, PackError::Write);
         }
         let start = self.batch.bytes.len();
         self.batch.bytes.resize(start + entry.size() as usize, 0);
@@ -134,10 +133,16 @@ impl Batch {
 impl Slot {
     fn read(self, files: &mut LayerFiles, bytes: &mut [u8]) -> Result<(), PackError> {
         let shown = || String::from_utf8_lossy(&self.path).into_owned();
-        let damaged = |what| PackError::Damaged { path: shown(), what };
         let mut file = files.open(&self.path)?;
+        if self.digest.is_none() {
+            files.compare(&self.path, &file)?;
+        }
+        let damaged = |what| PackError::Store(files.damaged(&self.path, what));
         let place = bytes.get_mut(self.at).unwrap_or_default();
-        let count = read_whole(&mut file, place).map_err(|source| PackError::Read { path: shown(), source })?;
+        let count = read_whole(&mut file, place).map_err(|source| match source.kind() {
+            io::ErrorKind::IsADirectory => damaged("it is not a regular file"),
+            _ => PackError::Read { path: shown(), source },
+        })?;
         if count > place.len() {
             return Err(damaged("it is longer than when it was made"));
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use kiln_store::{Entry as IndexEntry, FileDigest, Index, Kind, Layer, Metadata, Timestamp, Union};
+use kiln_store::{Entry as IndexEntry, Index, Kind, Layer, Metadata, Timestamp, Union};
 
 use super::PackError;
 use super::ahead::ReadAhead;
@@ -158,17 +158,17 @@ pub(crate) fn tar_entry(entry: &IndexEntry<'_>, newest: Option<Timestamp>) -> En
     Entry { path, kind, metadata, size, offset: 0 }
 }
 
-/// Copies a file's content to `output`, and compares size and digest with the index.
+/// Copies the content of a layer's file to `output`, and compares size and digest with its entry in the index.
 pub(crate) fn copy_content<E: From<PackError>>(
     mut file: File,
-    path: &[u8],
-    size: u64,
-    digest: Option<FileDigest>,
+    layer: &Layer,
+    entry: &IndexEntry<'_>,
     output: &mut impl Write,
     write_error: impl Fn(io::Error) -> E,
 ) -> Result<(), E> {
+    let (path, size, digest) = (entry.path(), entry.size(), entry.digest());
     let shown = || String::from_utf8_lossy(path).into_owned();
-    let damaged = |what| PackError::Damaged { path: shown(), what };
+    let damaged = |what| PackError::Store(layer.damaged(path, what));
     let mut hasher = digest.map(|_| blake3::Hasher::new());
     // One byte more than the file should have, so that a file that grew is noticed.
     let wanted = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
@@ -183,7 +183,7 @@ pub(crate) fn copy_content<E: From<PackError>>(
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
-        left = left.checked_sub(count as u64).ok_or(damaged("it is longer than when it was made"))?;
+        left = left.checked_sub(count as u64).ok_or_else(|| damaged("it is longer than when it was made"))?;
         if let Some(hasher) = &mut hasher {
             hasher.update(bytes);
         }

@@ -40,18 +40,10 @@ pub enum PackError {
         /// What the disk said.
         source: io::Error,
     },
-    /// A file of the layer has other bytes than when the layer was made.
-    #[error("the file {path:?} of a layer is damaged: {what}; `kiln system prune` and building again repair it")]
-    Damaged {
-        /// The file, lossily.
-        path: String,
-        /// What differs.
-        what: &'static str,
-    },
     /// The layer's archive is another one than before.
     #[error(
         "layer {layer} cannot be written as it was: its diff id was {expected} and is now {actual}; \
-         load or pull its image again, or remove it and build again"
+         `kiln system check --repair` mends the store"
     )]
     Changed {
         /// The layer.
@@ -173,6 +165,7 @@ fn settle_diff_id(store: &Store, layer: &Layer, actual: &Digest) -> Result<(), P
     match layer.diff_id()? {
         None => store.layers().set_diff_id(layer, actual, false)?,
         Some(expected) if expected != *actual => {
+            layer.note_damage();
             return Err(PackError::Changed { layer: layer.id(), expected, actual: actual.clone() });
         }
         Some(_) => {}

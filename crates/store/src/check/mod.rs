@@ -27,6 +27,7 @@ pub(crate) use mend::{mend, set_aside};
 pub use report::{Counted, Finding, Remedy, Report, Subject, Unverified};
 
 use crate::error::{At, Error, Result};
+use crate::layers::LayerId;
 use crate::locks::{LockGuard, Sharing};
 use crate::store::Inner;
 use needs::Needs;
@@ -75,6 +76,14 @@ pub(crate) fn check(store: &Arc<Inner>, watch: &(dyn Fn(u64, u64) + Sync)) -> Re
     // A check finds more than anybody stumbled over.
     store.noted.take();
     Ok(report)
+}
+
+/// The entries of a layer that are not as its index has them, the first few; none if it has no index.
+pub(crate) fn damaged_entries(store: &Arc<Inner>, id: LayerId) -> Vec<PathBuf> {
+    let layer = crate::layers::handle(store, id);
+    let Ok(index) = layer.index() else { return Vec::new() };
+    let state = layer::compare(&layer, &index, &disk::Disk::new(store), &|_| {});
+    state.map_or_else(|_| Vec::new(), |state| state.damage.into_iter().map(|(entry, _)| entry.into()).collect())
 }
 
 /// What is in a directory, sorted; nothing if it is not there.
