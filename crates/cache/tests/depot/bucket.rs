@@ -12,7 +12,7 @@ use crate::registry::client;
 use crate::s3::{BUCKET, S3Server};
 
 /// A part of the bucket that no other test uses.
-struct Place {
+pub(crate) struct Place {
     server: Arc<S3Server>,
     prefix: String,
 }

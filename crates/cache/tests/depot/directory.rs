@@ -1,13 +1,14 @@
 //! A directory as a depot.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Command;
 
-use kiln_cache::depot::Depot;
-use kiln_oci::Digest;
+use kiln_cache::depot::{Depot, Foreign, Put};
+use kiln_oci::{Descriptor, Digest, Index, Manifest, MediaType};
 use tempfile::TempDir;
 
-use crate::place::UnderTest;
+use crate::place::{UnderTest, hasty, layer, read, unite, write, writers};
 
 struct Place(TempDir);
 
@@ -38,3 +39,113 @@ impl UnderTest for Place {
 }
 
 crate::suite!(Place::start());
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("cache")
+    }
+
+    fn index(&self) -> Index {
+        serde_json::from_slice(&fs::read(self.path().join("index.json")).unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn other_tools_read_and_copy_what_was_written() {
+    let place = Place::start().await.unwrap();
+    let entry = write(&place.open(), "a", &[b"first", b"second"]).await;
+    let tool = |program: &str, args: &[&str]| Command::new(program).args(args).output();
+    let (source, copied) = (format!("oci:{}:latest", place.address()), place.0.path().join("copied"));
+    let Ok(shown) = tool("skopeo", &["inspect", "--raw", &source]) else {
+        println!("skipped: skopeo is not installed");
+        return;
+    };
+    assert_eq!(Digest::of(&shown.stdout), entry.id.digest);
+    // Under its own name in the copy, which is a depot then, too.
+    let target = format!("oci:{}:latest-kiln-{}", copied.display(), entry.id);
+    let copy = tool("skopeo", &["--insecure-policy", "copy", "--quiet", &source, &target]).unwrap();
+    assert!(copy.status.success(), "{}", String::from_utf8_lossy(&copy.stderr));
+    let copied = Depot::directory(copied, None, None);
+    assert_eq!(writers(&copied).await, ["a"]);
+    assert_eq!(read(&copied, &entry.blobs[1]).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn caches_of_several_tags_and_images_share_a_directory() {
+    let place = Place::start().await.unwrap();
+    let depot = |tag: &str| Depot::directory(place.path(), Some(tag), None);
+    let one = write(&depot("one"), "a", &[b"1"]).await;
+    write(&depot("two"), "b", &[b"1"]).await;
+    // Somebody else's image, under the name that a depot has.
+    let image = Manifest::new(layer(b"{}").descriptor, vec![layer(b"1").descriptor]);
+    let image = layer(&serde_json::to_vec(&image).unwrap());
+    place.open().put(&image).await.unwrap();
+    let mut index = place.index();
+    let mut listed = Descriptor::new(MediaType::OciManifest, image.descriptor.digest, image.descriptor.size);
+    listed.annotations.insert("org.opencontainers.image.ref.name".into(), "theirs".into());
+    index.manifests.push(listed.clone());
+    fs::write(place.path().join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
+    let theirs = unite(&depot("theirs")).await;
+    assert_eq!(theirs.foreign, Some(Foreign::Other(MediaType::OciManifest.to_string())));
+    write(&depot("one"), "c", &[b"2"]).await;
+    assert!(place.index().manifests.contains(&listed));
+    assert_eq!(
+        (writers(&depot("one")).await, writers(&depot("two")).await),
+        (vec!["a".into(), "c".into()], vec!["b".into()])
+    );
+    let only = Depot::directory(place.path(), Some("one"), Some(one.id.digest));
+    assert_eq!(writers(&only).await, ["a"]);
+}
+
+#[tokio::test]
+async fn what_lies_in_wait_in_a_directory_is_not_followed() {
+    let place = Place::start().await.unwrap();
+    let entry = write(&place.open(), "a", &[b"layer"]).await;
+    let secret = place.0.path().join("secret");
+    fs::write(&secret, b"layer").unwrap();
+    let blob = place.blob(&entry.blobs[0].digest);
+    let replace = |with: &dyn Fn()| {
+        fs::remove_file(&blob).unwrap();
+        with();
+    };
+    let link = || std::os::unix::fs::symlink(&secret, &blob).unwrap();
+    let pipe = || rustix::fs::mknodat(rustix::fs::CWD, &blob, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    for (with, said) in [(&link as &dyn Fn(), "symbolic link"), (&pipe, "no regular file")] {
+        replace(with);
+        let error = read(&place.open(), &entry.blobs[0]).await.unwrap_err();
+        assert!(error.is_absence() && error.to_string().contains(said), "{error}");
+        assert_eq!(place.open().put(&layer(b"layer")).await.unwrap(), Put::Sent, "it is replaced");
+        assert!(fs::symlink_metadata(&blob).unwrap().is_file());
+    }
+    assert_eq!(fs::read(&secret).unwrap(), b"layer");
+    let elsewhere = place.0.path().join("elsewhere");
+    fs::rename(place.path().join("blobs"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, place.path().join("blobs")).unwrap();
+    assert!(place.open().put(&layer(b"new")).await.is_err(), "a link leads out of the directory");
+}
+
+#[tokio::test]
+async fn a_list_that_is_none_is_an_error_with_its_name() {
+    let place = Place::start().await.unwrap();
+    write(&place.open(), "a", &[]).await;
+    for text in ["", "[]", "{\"manifests\":7}"] {
+        fs::write(place.path().join("index.json"), text).unwrap();
+        let error = place.open().unite(100).await.unwrap_err().to_string();
+        assert!(error.contains("index.json"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_killed_writers_left_is_removed_and_what_a_writer_is_at_stays() {
+    let place = Place::start().await.unwrap();
+    write(&place.open(), "a", &[b"1"]).await;
+    let ingest = place.path().join("ingest");
+    fs::write(ingest.join("left"), b"half").unwrap();
+    let written = File::create(ingest.join("written")).unwrap();
+    rustix::fs::flock(&written, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let hasty = place.open().with_policy(hasty());
+    write(&hasty, "b", &[b"2"]).await;
+    assert_eq!(hasty.retire(&unite(&hasty).await).await.unwrap(), 1);
+    let left: Vec<_> = fs::read_dir(&ingest).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["written"]);
+}

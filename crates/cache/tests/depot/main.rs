@@ -2,6 +2,7 @@
 
 mod bucket;
 mod directory;
+mod faults;
 mod place;
 mod process;
 mod registry;
