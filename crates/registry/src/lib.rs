@@ -10,6 +10,7 @@ mod config;
 mod credentials;
 mod error;
 mod host;
+pub mod retries;
 mod transport;
 mod web;
 

@@ -5,19 +5,18 @@ use std::io::Write;
 
 use kiln_graph::HttpSource;
 use kiln_oci::{Digest, Hasher};
-use kiln_registry::{WebAnswer, WebError};
+use kiln_registry::{WebAnswer, WebError, retries};
 use kiln_store::{Hashing, Key, Layer, LayerWriter, LockKey, Metadata, Sharing, Timestamp};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::attempts::{Attempts, shown};
 use super::net::wait;
 use super::{SourceError, SourceKey, Sources, Watch, key_of};
 
 /// The mode of a download.
 const MODE: u32 = 0o600;
-/// How often a download that breaks off is begun anew.
-const ATTEMPTS: usize = 5;
 
 /// What a server said of a file, and what it was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,7 +82,8 @@ impl Sources {
             headers.push(("authorization", authorization));
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Ok(wait(watch, self.web.web_get(&source.url, &headers))??)
+        let asked = retries::heard(shown(watch), self.web.web_get(&source.url, &headers));
+        Ok(wait(watch, asked)??)
     }
 
     /// What the build's secrets say for the host, by the names that BuildKit gives them.
@@ -108,12 +108,12 @@ impl Sources {
         watch: &Watch<'_>,
     ) -> Result<(SourceKey, Layer), SourceError> {
         let writer = self.store.layers().stage(&Metadata::root_owned(0o755, Timestamp::default()))?.writer()?;
-        let mut attempt = 0;
+        let mut attempts = Attempts::new(watch);
         let (known, digest) = loop {
-            attempt += 1;
             match save(&writer, source, &mut answer, watch) {
                 Ok(digest) => break (Known::of(&answer, &digest), digest),
-                Err(SourceError::Web(WebError::Interrupted { .. })) if attempt < ATTEMPTS => {
+                Err(broken @ SourceError::Web(WebError::Interrupted { .. })) => {
+                    attempts.again(broken)?;
                     answer = self.ask(source, None, watch)?;
                     if !(200..300).contains(&answer.status()) {
                         return Err(SourceError::Status(answer.status()));

@@ -4,6 +4,7 @@
 //! is recorded under that key. Everything here is blocking code for threads of tokio's blocking pool; it does not
 //! know what steps do with the layers.
 
+mod attempts;
 mod contexts;
 mod download;
 mod error;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kiln_oci::{Descriptor, Digest, ManifestOrIndex, Platform, Reference};
 use kiln_progress::{Outcome, Task};
-use kiln_registry::Client;
+use kiln_registry::{Client, retries};
 use kiln_store::{Image, Layer, LockGuard, LockKey, Sharing, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -106,7 +106,7 @@ pub async fn layers(
             blob,
             diff_id: wanted.diff_id.clone(),
         };
-        jobs.spawn(job.run(Arc::clone(&turns)));
+        jobs.spawn(retries::inherited(job.run(Arc::clone(&turns))));
     }
     while let Some(finished) = jobs.join_next().await {
         finished.map_err(|_| PullError::GivenUp)??;

@@ -1,5 +1,6 @@
 //! When a failed request is sent again: which failures pass, and how long to wait.
 
+use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::failure::{ConnectFailure, Hint};
+use crate::retries::{self, Retry};
 use crate::{Error, Failure, RetryPolicy};
 
 /// Why one attempt did not succeed.
@@ -35,6 +37,17 @@ impl Trouble {
     /// A body that is shorter than it should be though its end is well formed.
     pub(crate) fn ended_early() -> Self {
         Trouble::Broken(Failure("the body ended early".into()))
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Connect(failure) => write!(f, "no connection: {}", failure.cause),
+            Trouble::Broken(cause) => write!(f, "the connection broke: {cause}"),
+            Trouble::Busy { status, .. } => write!(f, "{status}"),
+            Trouble::Final(error) => error.fmt(f),
+        }
     }
 }
 
@@ -91,7 +104,10 @@ impl Pauses {
         if self.failures >= attempts || asked.is_some_and(|pause| pause > self.policy.longest_retry_after) {
             return Err(self.error(trouble, host, what));
         }
-        Ok(asked.unwrap_or_default().max(self.own_pause()))
+        let pause = asked.unwrap_or_default().max(self.own_pause());
+        let (host, why, attempt) = (host.to_owned(), trouble.to_string(), self.failures + 1);
+        retries::tell(&Retry { host, why, attempt, attempts, pause });
+        Ok(pause)
     }
 
     fn own_pause(&self) -> Duration {

@@ -13,6 +13,7 @@ use kiln_sandbox::{Serve, Served};
 use kiln_store::Store;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::super::attempts::Attempts;
 use super::super::net::wait;
 use super::super::{SourceError, Watch};
 use crate::client::Client;
@@ -155,6 +156,16 @@ impl<'a> Git<'a> {
             return Ok(output);
         }
         Err(SourceError::Git { action, output: self.shown(&complaint, status) })
+    }
+
+    /// The same for what needs the network, which is tried again when that may help.
+    pub(super) fn ask_elsewhere(
+        &self,
+        action: &'static str,
+        directory: &Path,
+        args: &[&OsStr],
+    ) -> Result<Vec<u8>, SourceError> {
+        Attempts::new(self.watch).run(|| self.run(action, directory, args, &[]))
     }
 
     fn environment(&self) -> Vec<(String, std::ffi::OsString)> {

@@ -19,7 +19,7 @@ impl Git<'_> {
         let peeled = format!("{wanted}^{{}}");
         let mut args: Vec<&OsStr> = ["ls-remote", "--symref", "--", &address].map(OsStr::new).to_vec();
         args.extend([wanted, &peeled].map(OsStr::new));
-        let answer = self.run("ls-remote", Path::new("/"), &args, &[])?;
+        let answer = self.ask_elsewhere("ls-remote", Path::new("/"), &args)?;
         choose(&String::from_utf8_lossy(&answer), reference).ok_or_else(|| SourceError::NoSuchRef(wanted.into()))
     }
 }

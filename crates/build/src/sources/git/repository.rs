@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_store::{LockGuard, Sharing};
 
+use super::super::attempts::passes;
 use super::Resolved;
 use super::command::{Git, argument};
 use crate::sources::{SourceError, Sources, Watch};
@@ -64,6 +65,9 @@ impl Repository {
         let address = argument(address);
         let by_commit = self.fetch_one(git, &address, &resolved.commit);
         let Err(error) = by_commit else { return Ok(()) };
+        if passes(&error) {
+            return Err(error);
+        }
         if let Some(name) = &resolved.name
             && self.fetch_one(git, &address, name).is_ok()
             && self.has(git, &resolved.commit)
@@ -91,7 +95,7 @@ impl Repository {
 
     fn fetch_one(&self, git: &Git<'_>, address: &str, what: &str) -> Result<(), SourceError> {
         let args = ["fetch", "--quiet", "--no-tags", "--depth=1", "--update-shallow", "--", address, what];
-        git.run("fetch", &self.path, &args.map(OsStr::new), &[]).map(drop)
+        git.ask_elsewhere("fetch", &self.path, &args.map(OsStr::new)).map(drop)
     }
 
     /// Writes the files of a commit into `tree`.
