@@ -3,6 +3,7 @@
 mod bucket;
 mod directory;
 mod faults;
+mod memory;
 mod place;
 mod process;
 mod registry;
