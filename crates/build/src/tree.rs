@@ -23,7 +23,7 @@ pub(crate) enum Tree {
 /// An entry of a tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) path: Box<[u8]>,
+    pub(crate) path: Arc<[u8]>,
     pub(crate) kind: Kind,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
@@ -159,7 +159,7 @@ impl Tree {
 impl Node {
     fn directory() -> Self {
         Node {
-            path: Box::default(),
+            path: Arc::default(),
             kind: Kind::Directory,
             mode: 0o755,
             uid: 0,

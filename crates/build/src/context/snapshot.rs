@@ -1,6 +1,7 @@
 //! The metadata of a context at one moment, as a sorted list. Knows no file system.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use kiln_sandbox::users::Owner;
 use kiln_store::{Device, FileDigest, FileStamp, Kind};
@@ -9,7 +10,7 @@ use kiln_store::{Device, FileDigest, FileStamp, Kind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextEntry {
     /// The path from the context's root, without a leading slash; empty for the root.
-    pub path: Box<[u8]>,
+    pub path: Arc<[u8]>,
     /// What it is; never a whiteout.
     pub kind: Kind,
     /// Permission bits with setuid, setgid and sticky.

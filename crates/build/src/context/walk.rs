@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use kiln_dockerfile::ignore::{IgnoreMatcher, Inherited};
 use kiln_sandbox::users::Owner;
@@ -116,7 +117,7 @@ fn list(fd: &OwnedFd, path: &[u8]) -> Result<Listing, ContextError> {
     Ok(listing)
 }
 
-fn join(directory: &[u8], name: &[u8]) -> Box<[u8]> {
+fn join(directory: &[u8], name: &[u8]) -> Arc<[u8]> {
     if directory.is_empty() { name.into() } else { [directory, b"/", name].concat().into() }
 }
 
@@ -145,7 +146,7 @@ fn kind_of(status: &Statx) -> Option<Kind> {
 fn leaf(
     parent: &OwnedFd,
     name: &CStr,
-    path: Box<[u8]>,
+    path: Arc<[u8]>,
     kind: Kind,
     status: &Statx,
 ) -> Result<ContextEntry, ContextError> {
@@ -159,7 +160,7 @@ fn leaf(
     Ok(context_entry(path, kind, status, target))
 }
 
-fn context_entry(path: Box<[u8]>, kind: Kind, status: &Statx, target: Option<Box<[u8]>>) -> ContextEntry {
+fn context_entry(path: Arc<[u8]>, kind: Kind, status: &Statx, target: Option<Box<[u8]>>) -> ContextEntry {
     let moment = |time: rustix::fs::StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
     let stamp = FileStamp {
         device: rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor),

@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use kiln_images::unpack::{self, ExtractOptions};
 use kiln_sandbox::users::Owner;
-use kiln_store::FileDigest;
+use kiln_store::{FileDigest, FileStamp};
 
 use super::FileError;
 use super::destination::Destination;
@@ -17,6 +17,7 @@ pub(super) fn unpack<'d>(
     tree: &Tree,
     node: &Node,
     owner: Option<Owner>,
+    learnt: &(dyn Fn(FileStamp, FileDigest) + Sync),
     prepare: impl FnOnce() -> Result<(&'d Destination<'d>, &'d [u8]), FileError>,
 ) -> Result<Option<Option<LandedFile>>, FileError> {
     let fail = |reason: String| FileError::Archive { path: lossy(&node.path), reason };
@@ -37,7 +38,8 @@ pub(super) fn unpack<'d>(
     if after.stamp != before.stamp {
         return Err(FileError::Unstable { path: lossy(&node.path) });
     }
-    Ok(Some(Some(LandedFile { digest, mode: after.mode, stamp: Some(after.stamp) })))
+    learnt(after.stamp, digest);
+    Ok(Some(Some(LandedFile { digest, mode: after.mode })))
 }
 
 /// What landed of a layer's file, compared with the layer's index.
@@ -46,7 +48,7 @@ fn stored(tree: &Tree, node: &Node, digest: FileDigest) -> Result<Option<LandedF
         tree.note_damage(node);
         return Err(FileError::Damaged { path: lossy(&node.path) });
     }
-    Ok(tree.is_context().then_some(LandedFile { digest, mode: node.mode, stamp: None }))
+    Ok(tree.is_context().then_some(LandedFile { digest, mode: node.mode }))
 }
 
 struct Hashed {

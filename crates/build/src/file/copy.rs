@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::Arc;
 
 use kiln_graph::{Copy, Unpack};
 use kiln_sandbox::users::Owner;
@@ -30,17 +31,23 @@ pub(super) struct Copier<'a> {
     job: &'a FileJob<'a>,
 }
 
-/// A regular file and where it goes.
+/// A regular file and where it goes, from where all of them go; empty for that place itself.
 struct FileCopy<'a> {
     node: &'a Node,
-    path: Vec<u8>,
+    below: &'a [u8],
+}
+
+impl FileCopy<'_> {
+    fn path(&self, into: &[u8]) -> Vec<u8> {
+        if self.below.is_empty() { into.to_vec() } else { join(into, self.below) }
+    }
 }
 
 /// The first name of a file that has several, and where it goes.
 type FirstName<'a> = (&'a Node, Vec<u8>);
 
 /// What was copied from a context, by path in it.
-pub(crate) type LandedFiles = HashMap<Vec<u8>, LandedFile>;
+pub(crate) type LandedFiles = HashMap<Arc<[u8]>, LandedFile>;
 
 impl<'a> Copier<'a> {
     pub(super) fn new(
@@ -91,7 +98,7 @@ impl<'a> Copier<'a> {
         if selected.root.kind != Kind::File {
             return Ok(false);
         }
-        let Some(digest) = archive::unpack(self.tree, &selected.root, self.owner, || {
+        let Some(digest) = archive::unpack(self.tree, &selected.root, self.owner, self.job.learnt, || {
             self.destination.make_directories(path, &Metadata { mode: 0o755, ..self.made() })?;
             Ok((self.destination, path))
         })?
@@ -99,7 +106,7 @@ impl<'a> Copier<'a> {
             return Ok(false);
         };
         if let Some(file) = digest {
-            landed.insert(selected.root.path.to_vec(), file);
+            landed.insert(Arc::clone(&selected.root.path), file);
         }
         Ok(true)
     }
@@ -121,7 +128,7 @@ impl<'a> Copier<'a> {
         let path = if inside { join(&path, &selected.name) } else { path };
         self.refuse_directory(&path)?;
         match selected.root.kind {
-            Kind::File => self.files(vec![FileCopy { node: &selected.root, path }], landed),
+            Kind::File => self.files(&path, &[FileCopy { node: &selected.root, below: b"" }], landed),
             _ => self.special(&selected.root, &path),
         }
     }
@@ -132,7 +139,7 @@ impl<'a> Copier<'a> {
             self.destination.writer.directory(path, &Metadata { mtime: selected.root.mtime, ..self.made() })?;
         }
         let mut files = Vec::new();
-        let mut links: Vec<(FileCopy<'_>, FirstName<'_>)> = Vec::new();
+        let mut links: Vec<(&Node, Vec<u8>, FirstName<'_>)> = Vec::new();
         let mut first_names: HashMap<(u64, u64), FirstName<'_>> = HashMap::new();
         for (below, node) in selected.contents() {
             let at = join(path, below);
@@ -141,10 +148,10 @@ impl<'a> Copier<'a> {
                 Kind::File => {
                     self.refuse_directory(&at)?;
                     match node.link().and_then(|link| first_names.get(&link)) {
-                        Some(first) => links.push((FileCopy { node, path: at }, first.clone())),
+                        Some(first) => links.push((node, at, first.clone())),
                         None => {
                             node.link().map(|link| first_names.insert(link, (node, at.clone())));
-                            files.push(FileCopy { node, path: at });
+                            files.push(FileCopy { node, below });
                         }
                     }
                 }
@@ -154,16 +161,22 @@ impl<'a> Copier<'a> {
                 }
             }
         }
-        self.files(files, landed)?;
-        links.iter().try_for_each(|(file, first)| self.hard_link(file, first, landed))
+        self.files(path, &files, landed)?;
+        links.iter().try_for_each(|(node, at, first)| self.hard_link(node, at, first, landed))
     }
 
     /// Another name of a file that was copied; it holds what landed under the first name.
-    fn hard_link(&self, file: &FileCopy<'_>, first: &FirstName<'_>, landed: &mut LandedFiles) -> Result<(), FileError> {
-        let (node, path) = first;
-        self.destination.writer.hard_link(&file.path, path)?;
-        if let Some(same) = landed.get(&*node.path).copied() {
-            landed.insert(file.node.path.to_vec(), same);
+    fn hard_link(
+        &self,
+        node: &Node,
+        at: &[u8],
+        first: &FirstName<'_>,
+        landed: &mut LandedFiles,
+    ) -> Result<(), FileError> {
+        let (copied, path) = first;
+        self.destination.writer.hard_link(at, path)?;
+        if let Some(same) = landed.get(&*copied.path).copied() {
+            landed.insert(Arc::clone(&node.path), same);
         }
         Ok(())
     }
@@ -208,83 +221,80 @@ impl<'a> Copier<'a> {
         Metadata { mode, uid, gid, mtime: node.mtime, xattrs: capability.into_iter().collect() }
     }
 
-    fn files(&self, files: Vec<FileCopy<'_>>, landed: &mut LandedFiles) -> Result<(), FileError> {
+    fn files(&self, into: &[u8], files: &[FileCopy<'_>], landed: &mut LandedFiles) -> Result<(), FileError> {
         let done: Result<Vec<Option<LandedFile>>, FileError> =
-            files.par_iter().with_min_len(8).map(|file| self.file(file)).collect();
-        for (file, digest) in files.into_iter().zip(done?) {
+            files.par_iter().with_min_len(8).map(|file| self.file(file.node, &file.path(into))).collect();
+        for (file, digest) in files.iter().zip(done?) {
             if let Some(digest) = digest {
-                landed.insert(file.node.path.to_vec(), digest);
+                landed.insert(Arc::clone(&file.node.path), digest);
             }
         }
         Ok(())
     }
 
-    fn file(&self, file: &FileCopy<'_>) -> Result<Option<LandedFile>, FileError> {
+    fn file(&self, node: &Node, path: &[u8]) -> Result<Option<LandedFile>, FileError> {
         if (self.job.cancelled)() {
             return Err(FileError::Cancelled);
         }
-        if let Some(landed) = self.linked(file)? {
+        if let Some(landed) = self.linked(node, path)? {
             return Ok(Some(landed));
         }
-        let (source, now) = self.tree.open(file.node)?;
+        let (source, now) = self.tree.open(node)?;
         match now {
-            Some(now) => self.moving_file(file, &source, now).map(Some),
-            None => self.stored_file(file, &source),
+            Some(now) => self.moving_file(node, path, &source, now).map(Some),
+            None => self.stored_file(node, path, &source),
         }
     }
 
     /// Copies a file of a layer, and compares its bytes with the layer's index. If the layer is a context, it tells
     /// what landed.
-    fn stored_file(&self, file: &FileCopy<'_>, source: &File) -> Result<Option<LandedFile>, FileError> {
-        let mode = file.node.mode;
-        let expected = match file.node.content {
+    fn stored_file(&self, node: &Node, path: &[u8], source: &File) -> Result<Option<LandedFile>, FileError> {
+        let mode = node.mode;
+        let expected = match node.content {
             Content::Digest(digest) => Some(digest),
             _ => None,
         };
         let hashing = if expected.is_some() { Hashing::Now } else { Hashing::Later };
-        let mut target = self.destination.writer.file(&file.path, &self.metadata(file.node, mode), hashing)?;
+        let mut target = self.destination.writer.file(path, &self.metadata(node, mode), hashing)?;
         target.copy_from_file(source)?;
         let written = target.finish()?;
         if written.digest != expected {
-            self.tree.note_damage(file.node);
-            return Err(FileError::Damaged { path: lossy(&file.node.path) });
+            self.tree.note_damage(node);
+            return Err(FileError::Damaged { path: lossy(&node.path) });
         }
         let counts = expected.filter(|_| self.tree.is_context());
-        Ok(counts.map(|digest| LandedFile { digest, mode, stamp: None }))
+        Ok(counts.map(|digest| LandedFile { digest, mode }))
     }
 
     /// Links a file that is as it was when the previous layer of this step was made. What lands is then the file as
     /// the walk saw it, whatever became of it since; it is not even opened.
-    fn linked(&self, file: &FileCopy<'_>) -> Result<Option<LandedFile>, FileError> {
+    fn linked(&self, node: &Node, path: &[u8]) -> Result<Option<LandedFile>, FileError> {
         let Some(previous) = self.job.previous.filter(|_| self.tree.is_context()) else { return Ok(None) };
-        let stamp = match file.node.content {
-            Content::Stamp(stamp) => Some(stamp),
-            _ => None,
-        };
-        let Some(digest) = (self.job.known)(file.node) else { return Ok(None) };
-        let mode = file.node.mode;
-        let metadata = self.metadata(file.node, mode);
-        let linked = self.destination.writer.link_from(previous, &file.path, &metadata, Some(digest))?;
-        Ok(linked.then_some(LandedFile { digest, mode, stamp }))
+        let Some(digest) = (self.job.known)(node) else { return Ok(None) };
+        let mode = node.mode;
+        let metadata = self.metadata(node, mode);
+        let linked = self.destination.writer.link_from(previous, path, &metadata, Some(digest))?;
+        Ok(linked.then_some(LandedFile { digest, mode }))
     }
 
     /// Copies a context's file, again if it was written to meanwhile, and tells what landed.
-    fn moving_file(&self, file: &FileCopy<'_>, source: &File, now: ContextEntry) -> Result<LandedFile, FileError> {
+    fn moving_file(&self, node: &Node, path: &[u8], source: &File, now: ContextEntry) -> Result<LandedFile, FileError> {
         let mut before = now;
-        let metadata = self.metadata(file.node, before.mode);
-        let mut target = self.destination.writer.file(&file.path, &metadata, Hashing::Now)?;
+        let metadata = self.metadata(node, before.mode);
+        let mut target = self.destination.writer.file(path, &metadata, Hashing::Now)?;
         for _ in 0..ATTEMPTS {
             target.copy_from_file(source)?;
-            let after = self.tree.status(source, &file.node.path)?;
+            let after = self.tree.status(source, &node.path)?;
             if after.stamp == before.stamp && after.mode == before.mode {
-                let metadata = Metadata { mtime: after.stamp.mtime, ..self.metadata(file.node, after.mode) };
+                let metadata = Metadata { mtime: after.stamp.mtime, ..self.metadata(node, after.mode) };
                 let written = target.finish_with(&metadata)?;
                 let digest = written.digest.unwrap_or(FileDigest([0; 32]));
-                return Ok(LandedFile { digest, mode: after.mode, stamp: Some(after.stamp) });
+                (self.job.learnt)(after.stamp, digest);
+                return Ok(LandedFile { digest, mode: after.mode });
             }
             before = after;
             target.restart()?;
         }
-        Err(FileError::Unstable { path: lossy(&file.node.path) })
+        Err(FileError::Unstable { path: lossy(&node.path) })
     }
 }

@@ -1,6 +1,5 @@
 //! Doing what a file operation says: its actions in order, into one new layer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiln_graph::{FileAction, FileOp, MakeDirectory, WriteFile};
@@ -9,7 +8,7 @@ use kiln_sandbox::users::{self, Owner};
 use kiln_store::{FileDigest, FileStamp, Hashing, Kind, Layer, LayerWriter, Metadata, Timestamp, Union};
 
 use super::chmod::ModeChange;
-use super::copy::Copier;
+use super::copy::{Copier, LandedFiles};
 use super::destination::{Destination, parent};
 use super::{FileError, Selection};
 use crate::tree::{Tree, join, lossy};
@@ -26,6 +25,8 @@ pub(crate) struct FileJob<'a> {
     pub(crate) previous: Option<&'a Layer>,
     /// Digests of context files by path, as far as they are known.
     pub(crate) known: &'a (dyn Fn(&crate::tree::Node) -> Option<FileDigest> + Sync),
+    /// Learns what a context's file in this state holds.
+    pub(crate) learnt: &'a (dyn Fn(FileStamp, FileDigest) + Sync),
     /// Whether nobody waits for it any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
@@ -35,14 +36,12 @@ pub(crate) struct FileJob<'a> {
 pub(crate) struct LandedFile {
     pub(crate) digest: FileDigest,
     pub(crate) mode: u32,
-    /// Its state, where it may change.
-    pub(crate) stamp: Option<FileStamp>,
 }
 
 /// What was copied from contexts, by copy action and path in the context.
 #[derive(Debug, Default)]
 pub(crate) struct Landed {
-    pub(crate) files: Vec<HashMap<Vec<u8>, LandedFile>>,
+    pub(crate) files: Vec<LandedFiles>,
 }
 
 /// Does it, into `writer`.

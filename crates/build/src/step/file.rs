@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kiln_graph::{Copy, FileAction, FileOp, InputIndex, Unpack, VertexId};
 use kiln_solver::Product;
-use kiln_store::{FileDigest, Key, Kind, Layer, Metadata, Timestamp, Union};
+use kiln_store::{FileDigest, FileStamp, Key, Kind, Layer, Metadata, Timestamp, Union};
 
 use super::identify::known_digest;
 use super::inputs::Taken;
@@ -52,14 +52,21 @@ impl Steps {
         let copies = self.copies(id, op, inputs)?;
         let previous = self.previous_layer(id)?;
         let known = |node: &Node| self.known_in_contexts(inputs, node);
-        let job = FileJob { op, base: &base, copies: &copies, previous: previous.as_ref(), known: &known, cancelled };
+        let learnt = |stamp, digest| remember(inputs, stamp, digest);
+        let job = FileJob {
+            op,
+            base: &base,
+            copies: &copies,
+            previous: previous.as_ref(),
+            known: &known,
+            learnt: &learnt,
+            cancelled,
+        };
         let digests = |landed: &Landed| context_digests(&copies, landed);
         let (layer, landed, contexts) = self.write_layer(&root_metadata(&base), &job, digests)?;
-        let contexts = contexts?;
-        self.remember(inputs, &landed);
         let layer = self.interned(id, layer)?;
         let made = op.base.and_then(|base| inputs[base.0 as usize].rootfs()).cloned().unwrap_or_default().with(layer);
-        self.record(id, inputs, contexts, made, &taken(op, &copies, &landed))
+        self.record(id, inputs, contexts?, made, &taken(op, &copies, &landed))
     }
 
     /// The layer of a job, what landed in it, and what `beside` made of that while the layer was committed.
@@ -91,7 +98,8 @@ impl Steps {
         let directory = selection.sources.first().filter(|source| source.root.kind == Kind::Directory);
         let root = directory.map_or_else(|| root_metadata(&base), |source| mounted_root(&source.root));
         let copies = [Arc::new((tree, selection))];
-        let job = FileJob { op: &op, base: &base, copies: &copies, previous: None, known, cancelled };
+        let (previous, learnt) = (None, &|_, _| ());
+        let job = FileJob { op: &op, base: &base, copies: &copies, previous, known, learnt, cancelled };
         let (layer, landed, ()) = self.write_layer(&root, &job, |_| ())?;
         let [copy] = copies;
         Ok(CopiedTree { layer, landed, copy })
@@ -134,18 +142,6 @@ impl Steps {
         })
     }
 
-    /// Remembers the digests of files that were copied, so that the next build need not read them.
-    fn remember(&self, inputs: &[Made], landed: &Landed) {
-        for made in inputs {
-            let Made::Context(open) = made else { continue };
-            for file in landed.files.iter().flat_map(|files| files.values()) {
-                if let Some(stamp) = file.stamp {
-                    open.digests.add(stamp, file.digest);
-                }
-            }
-        }
-    }
-
     /// Makes a new layer known by its content if an earlier run of the operation could have made the same.
     pub(super) fn interned(&self, id: VertexId, layer: Layer) -> Result<Layer, StepProblem> {
         let op = crate::key::op_key(self.definition.op_digest(id));
@@ -154,6 +150,15 @@ impl Steps {
         }
         self.store.layers().content_id(&layer)?;
         self.store.layers().intern(layer).map_err(StepProblem::from)
+    }
+}
+
+/// Remembers the digest of a context's file that was copied, so that the next build need not read it.
+fn remember(inputs: &[Made], stamp: FileStamp, digest: FileDigest) {
+    for made in inputs {
+        if let Made::Context(open) = made {
+            open.digests.add(stamp, digest);
+        }
     }
 }
 
