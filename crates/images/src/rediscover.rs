@@ -1,7 +1,7 @@
 //! Images from what the store holds of them, where its database was lost: their manifests and configs are blobs, and
 //! a config names its layers by digests that the layers still have.
 //!
-//! They come without names, which only the database had.
+//! Their names are those of the copy that the store keeps beside the database.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,6 +32,23 @@ pub fn images(store: &Store) -> Result<()> {
     for digest in &documents {
         if store.images().get(digest)?.is_none() {
             finder.built(digest)?;
+        }
+    }
+    named(store)
+}
+
+/// Gives images the names that they had, as far as those mean nothing now.
+fn named(store: &Store) -> Result<()> {
+    for (name, mut ids) in store.images().copied_names() {
+        if !store.images().platforms(&name)?.is_empty() {
+            continue;
+        }
+        let mut known = Vec::new();
+        for id in ids.drain(..) {
+            known.extend(store.images().get(&id)?.map(|image| image.id));
+        }
+        if !known.is_empty() {
+            store.images().tag_all(&name, &known)?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use crate::database::{digest, json, now, to_json};
 use crate::error::{Error, Result};
 use crate::layers::LayerId;
 use crate::metadata::Timestamp;
+use crate::names;
 use crate::store::Inner;
 
 /// The images of a store.
@@ -101,35 +102,45 @@ impl Images<'_> {
     /// Gives the images of several platforms one name, taking it from what had it; tells which image that meant. By
     /// itself the name means the image for this machine, or the first if there is none.
     pub fn tag_all(&self, name: &str, ids: &[Digest]) -> Result<Option<Digest>> {
-        self.store.database.write(|db| {
-            let mut images = Vec::new();
-            for id in ids {
-                match get(db, id)? {
-                    Some(image) => images.push(image),
-                    None => return Ok(Err(Error::MissingImage(id.to_string()))),
+        self.store
+            .database
+            .write(|db| {
+                let mut images = Vec::new();
+                for id in ids {
+                    match get(db, id)? {
+                        Some(image) => images.push(image),
+                        None => return Ok(Err(Error::MissingImage(id.to_string()))),
+                    }
                 }
-            }
-            let host = Platform::host();
-            images.sort_by_key(|image| host.rank(&image.platform).unwrap_or(usize::MAX));
-            let before = named(db, name)?;
-            db.execute("DELETE FROM image_names WHERE name = ?1", [name])?;
-            for (position, image) in images.iter().enumerate() {
-                db.execute(
-                    "INSERT OR IGNORE INTO image_names (name, position, image) VALUES (?1, ?2, ?3)",
-                    (name, position as i64, image.id.to_string()),
-                )?;
-            }
-            Ok(Ok(before))
-        })?
+                let host = Platform::host();
+                images.sort_by_key(|image| host.rank(&image.platform).unwrap_or(usize::MAX));
+                let before = named(db, name)?;
+                db.execute("DELETE FROM image_names WHERE name = ?1", [name])?;
+                for (position, image) in images.iter().enumerate() {
+                    db.execute(
+                        "INSERT OR IGNORE INTO image_names (name, position, image) VALUES (?1, ?2, ?3)",
+                        (name, position as i64, image.id.to_string()),
+                    )?;
+                }
+                Ok(Ok(before))
+            })?
+            .and_then(|before| names::copy(self.store).map(|()| before))
     }
 
     /// Takes a name away; its images stay. Tells which image it meant.
     pub fn untag(&self, name: &str) -> Result<Option<Digest>> {
-        self.store.database.write(|db| {
+        let before = self.store.database.write(|db| {
             let before = named(db, name)?;
             db.execute("DELETE FROM image_names WHERE name = ?1", [name])?;
             Ok(before)
-        })
+        })?;
+        names::copy(self.store)?;
+        Ok(before)
+    }
+
+    /// Names with their images as they were copied beside the database, for when that was lost.
+    pub fn copied_names(&self) -> Vec<(String, Vec<Digest>)> {
+        names::copied(&self.store.root)
     }
 
     /// By id.

@@ -8,6 +8,7 @@
 //! ├── layers/<n>/fs/ + index  one directory per layer, as overlayfs wants it; immutable once committed
 //! ├── db.sqlite               images, layers, records, leases, containers (WAL)
 //! ├── cache-mounts/<hash>/    directories of RUN --mount=type=cache
+//! ├── names                   copy of the images' names, for when the database is lost
 //! ├── containers/<id>/        what a container keeps on disk
 //! ├── contexts/<hash>         digests of context files by inode, per context
 //! ├── repositories/<hash>/    what was fetched of git repositories, per address
@@ -47,6 +48,7 @@ mod measure;
 mod mending;
 mod metadata;
 mod migrations;
+mod names;
 mod noted;
 mod path;
 mod portable;

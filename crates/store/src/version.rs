@@ -26,8 +26,8 @@ pub(crate) struct Version {
 /// Reads the file below `root`; `None` if there is none.
 pub(crate) fn read(root: &Path) -> Result<Option<Version>> {
     let path = root.join("version");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let text = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path, error)),
     };
