@@ -12,7 +12,7 @@ use crate::s3::S3Server;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+pub(crate) enum Fate {
     Pass,
     /// It never arrives; the answer has this status and asks to come again at once.
     Busy(u16),
@@ -23,15 +23,15 @@ enum Fate {
 type Plan = Box<dyn FnMut(&str) -> Fate + Send>;
 
 /// A relay to a server that treats requests as a plan says. Its threads end with the connections.
-struct Line {
-    address: SocketAddr,
+pub(crate) struct Line {
+    pub(crate) address: SocketAddr,
     /// The heads of all requests, and what became of them.
     heads: Arc<Mutex<Vec<(String, Fate)>>>,
 }
 
 impl Line {
     /// To `server` (`HOST:PORT`).
-    fn to(server: &str, plan: impl FnMut(&str) -> Fate + Send + 'static) -> Line {
+    pub(crate) fn to(server: &str, plan: impl FnMut(&str) -> Fate + Send + 'static) -> Line {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use kiln_cache::depot::Depot;
-use kiln_oci::Digest;
+use kiln_cache::depot::{Depot, Foreign, Parcel, Put};
+use kiln_oci::{Digest, Manifest, MediaType, Reference};
 use kiln_registry::{Anonymous, Client, Config};
 use tempfile::TempDir;
 
-use crate::place::UnderTest;
+use crate::faults::{Fate, Line};
+use crate::place::{UnderTest, hasty, layer, unite, write, writers};
 
 /// A registry that goes with the test.
 pub(crate) struct Place {
@@ -98,4 +99,70 @@ mod without_deletion {
     use super::Place;
 
     crate::suite!(Place::start(false));
+}
+
+/// A depot in the registry of `place`.
+fn depot(place: &Place, reference: &str) -> Depot {
+    Depot::registry(client(), &format!("{}/{reference}", place.address).parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_lists_no_tags_is_read_by_its_one_tag() {
+    let Some(place) = Place::start(true).await else { return };
+    write(&place.open(), "a", &[b"1"]).await;
+    write(&place.open(), "b", &[b"2"]).await;
+    let refusing = |head: &str| if head.contains("/tags/list") { Fate::Busy(405) } else { Fate::Pass };
+    let line = Line::to(&place.address, refusing);
+    let depot = Place::at(&line.address.to_string());
+    assert_eq!(writers(&depot).await, ["b"]);
+    write(&depot, "c", &[b"3"]).await;
+    assert_eq!(writers(&place.open()).await, ["a", "b", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_pushed_image_has_is_taken_from_there() {
+    let Some(place) = Place::start(true).await else { return };
+    let mut parcel = layer(b"a layer of the image");
+    depot(&place, "team/image:1").put(&parcel).await.unwrap();
+    parcel.elsewhere = Some(format!("{}/team/image:1", place.address).parse().unwrap());
+    assert_eq!(place.open().put(&parcel).await.unwrap(), Put::Mounted);
+    assert_eq!(place.open().put(&parcel).await.unwrap(), Put::Held);
+    parcel.elsewhere = Some("elsewhere.example/team/image:1".parse().unwrap());
+    assert_eq!(depot(&place, "other/app:1").put(&parcel).await.unwrap(), Put::Sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_cache_of_kiln_is_said_to_be_what_it_is() {
+    let Some(place) = Place::start(true).await else { return };
+    let config = Parcel::of(MediaType::parse("application/vnd.buildkit.cacheconfig.v0"), "{}".into());
+    let image = Parcel::of(MediaType::OciConfig, "{}".into());
+    for (config, want) in [(config, Foreign::BuildKit), (image, Foreign::Other(MediaType::OciManifest.to_string()))] {
+        place.open().put(&config).await.unwrap();
+        let manifest = serde_json::to_vec(&Manifest::new(config.descriptor, vec![])).unwrap();
+        let reference: Reference = format!("{}/team/app:cache", place.address).parse().unwrap();
+        client().push_manifest(&reference, MediaType::OciManifest, manifest.into()).await.unwrap();
+        assert_eq!(unite(&place.open()).await.foreign, Some(want));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_entry_is_read_by_its_digest() {
+    let Some(place) = Place::start(true).await else { return };
+    let entry = write(&place.open(), "a", &[b"1"]).await;
+    write(&place.open(), "b", &[b"2"]).await;
+    assert_eq!(writers(&depot(&place, &format!("team/app@{}", entry.id.digest))).await, ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_another_tag_has_as_well_is_not_deleted() {
+    let Some(place) = Place::start(true).await else { return };
+    let entry = write(&place.open(), "a", &[b"1"]).await;
+    let reference: Reference = format!("{}/team/app@{}", place.address, entry.id.digest).parse().unwrap();
+    let raw = client().resolve(&reference).await.unwrap().raw;
+    let copied = reference.with_tag(&format!("copy-kiln-{}", entry.id)).unwrap();
+    client().push_manifest(&copied, MediaType::OciManifest, raw).await.unwrap();
+    let hasty = place.open().with_policy(hasty());
+    write(&hasty, "b", &[b"2"]).await;
+    assert_eq!(hasty.retire(&unite(&hasty).await).await.unwrap(), 0);
+    assert_eq!(writers(&depot(&place, "team/app:copy")).await, ["a"]);
 }

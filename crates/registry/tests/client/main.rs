@@ -3,6 +3,7 @@
 
 mod auth;
 mod blobs;
+mod delete;
 mod image;
 mod manifests;
 mod push;
