@@ -73,6 +73,7 @@ mod usage;
 mod verified;
 mod version;
 mod writer;
+mod writers;
 mod xattrs;
 
 pub use announcements::{Announcement, Following};
@@ -106,3 +107,4 @@ pub use union::{Found, Resolved, Union};
 pub use usage::Usage;
 pub use verified::FileReader;
 pub use writer::{FileWriter, Hashing, LayerWriter, Written};
+pub use writers::status_tells_changes;

@@ -38,6 +38,10 @@ pub struct FileStamp {
     pub ctime: Timestamp,
 }
 
+/// Files of a context that the latest scan did not look at are remembered too, as many as it did or this many: another
+/// build may ignore other files.
+const OTHERS: usize = 10_000;
+
 /// The digests known of one context. Loaded whole, saved whole.
 #[derive(Debug)]
 pub struct StatCache {
@@ -89,33 +93,40 @@ impl StatCache {
         self.records.is_empty()
     }
 
-    /// Replaces what is known by `files` and saves it. Files that changed so shortly before `scan_started` (taken
-    /// before the first of them was looked at), or since, that another change could leave the same stamp are left
-    /// out.
+    /// Adds `files` to what is known and saves it, with what other builds saved meanwhile. Files that changed so shortly
+    /// before `scan_started` (taken before the first of them was looked at), or since, that another change could leave
+    /// the same stamp are left out.
     pub fn save(&self, mut files: Vec<(FileStamp, FileDigest)>, scan_started: Timestamp) -> Result<()> {
         files.retain(|(stamp, _)| is_settled(stamp, scan_started));
         files.sort_unstable_by_key(|(stamp, _)| (stamp.device, stamp.inode));
         files.dedup_by_key(|(stamp, _)| (stamp.device, stamp.inode));
-        let mut bytes = vec![0; HEADER];
-        bytes.reserve(files.len() * RECORD);
-        for (stamp, digest) in &files {
-            bytes.extend(encode_stamp(stamp));
-            bytes.extend(digest.0);
-        }
-        if bytes[HEADER..] == self.records {
+        let saved = fs::read(&self.path).ok().and_then(decode).unwrap_or_default();
+        let is_other = |record: &&[u8]| files.binary_search_by_key(&key(record), |(s, _)| (s.device, s.inode)).is_err();
+        let others = saved.chunks_exact(RECORD).filter(is_other).take(files.len().max(OTHERS));
+        let mut records: Vec<[u8; RECORD]> = files.iter().map(|(stamp, digest)| encode(stamp, digest)).collect();
+        records.extend(others.filter_map(|record| <[u8; RECORD]>::try_from(record).ok()));
+        records.sort_unstable_by_key(|record| key(record));
+        let records = records.concat();
+        if records == saved {
             return Ok(());
         }
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..16].copy_from_slice(&(files.len() as u64).to_le_bytes());
-        let checksum = blake3::hash(&bytes[HEADER..]);
-        bytes[16..48].copy_from_slice(checksum.as_bytes());
+        self.write(&records)
+    }
+
+    fn write(&self, records: &[u8]) -> Result<()> {
+        let mut bytes = Vec::with_capacity(HEADER + records.len());
+        bytes.extend(MAGIC);
+        bytes.extend(((records.len() / RECORD) as u64).to_le_bytes());
+        bytes.extend(blake3::hash(records).as_bytes());
+        bytes.extend(records);
         let new = self.store.session.fresh_path();
         fault::run(Operation::Write, || fs::write(&new, &bytes)).at("write", &new)?;
         fault::run(Operation::Rename, || fs::rename(&new, &self.path)).at("create", &self.path)
     }
 }
 
-/// Whether no later change can leave the same times in the file's status.
+/// Whether no later change can leave the same times in the file's status. A clock that was set back since could, but
+/// only by a change in the very tick that the file had before; a clock that is ahead of this one's leaves files unsettled.
 fn is_settled(stamp: &FileStamp, scan_started: Timestamp) -> bool {
     let coarse = stamp.mtime.nanoseconds == 0 && stamp.ctime.nanoseconds == 0;
     let tick = if coarse { COARSE_TICK } else { TICK };
@@ -140,6 +151,13 @@ fn decode(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         && count.checked_mul(RECORD as u64) == Some(records.len() as u64)
         && blake3::hash(records).as_bytes() == &header[16..48];
     whole.then(|| bytes.split_off(HEADER))
+}
+
+fn encode(stamp: &FileStamp, digest: &FileDigest) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..RECORD - 32].copy_from_slice(&encode_stamp(stamp));
+    record[RECORD - 32..].copy_from_slice(&digest.0);
+    record
 }
 
 fn encode_stamp(stamp: &FileStamp) -> [u8; RECORD - 32] {

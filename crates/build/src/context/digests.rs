@@ -16,8 +16,16 @@ const ATTEMPTS: usize = 8;
 /// What is known of the bytes of a context's files.
 pub(crate) struct ContextDigests {
     earlier: Option<StatCache>,
-    fresh: Mutex<HashMap<FileStamp, FileDigest>>,
+    fresh: Mutex<HashMap<FileStamp, Known>>,
     scan_started: Timestamp,
+}
+
+/// What a file in a certain state holds.
+#[derive(Clone, Copy)]
+struct Known {
+    digest: FileDigest,
+    /// Whether another state would tell of any change; if not, the digest counts for this build only.
+    lasts: bool,
 }
 
 impl ContextDigests {
@@ -32,12 +40,28 @@ impl ContextDigests {
     /// The digest of a file in this state, if it is known.
     pub(crate) fn get(&self, stamp: &FileStamp) -> Option<FileDigest> {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        fresh.get(stamp).copied().or_else(|| self.earlier.as_ref()?.get(stamp))
+        fresh.get(stamp).map(|known| known.digest).or_else(|| self.earlier.as_ref()?.get(stamp))
     }
 
-    /// Remembers what a file in this state holds.
+    /// Remembers what a file in this state holds, whose status tells of changes.
     pub(crate) fn add(&self, stamp: FileStamp, digest: FileDigest) {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(stamp, digest);
+        self.keep(stamp, Known { digest, lasts: true });
+    }
+
+    fn keep(&self, stamp: FileStamp, new: Known) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = fresh.entry(stamp).or_insert(new);
+        let lasts = known.lasts && new.lasts && known.digest == new.digest;
+        *known = Known { lasts, ..new };
+    }
+
+    /// The digest of a file in this state, if it may be kept for later builds.
+    fn lasting(&self, stamp: &FileStamp) -> Option<FileDigest> {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        match fresh.get(stamp) {
+            Some(known) => known.lasts.then_some(known.digest),
+            None => self.earlier.as_ref()?.get(stamp),
+        }
     }
 
     /// Reads and hashes a file, again if it is written to meanwhile.
@@ -45,6 +69,7 @@ impl ContextDigests {
         let mut buffer = vec![0; BUFFER];
         for _ in 0..ATTEMPTS {
             let (mut file, before) = context.open(path)?;
+            let lasts = kiln_store::status_tells_changes(&file);
             let mut hasher = blake3::Hasher::new();
             loop {
                 match file.read(&mut buffer).map_err(|error| ContextError::entry(path, error))? {
@@ -54,7 +79,7 @@ impl ContextDigests {
             }
             if describe(&file, path)?.stamp == before.stamp {
                 let digest = FileDigest(*hasher.finalize().as_bytes());
-                self.add(before.stamp, digest);
+                self.keep(before.stamp, Known { digest, lasts });
                 return Ok(digest);
             }
         }
@@ -69,7 +94,7 @@ impl ContextDigests {
             return Ok(());
         }
         let files = snapshot.entries().iter().filter(|entry| entry.kind == Kind::File);
-        let known = files.filter_map(|entry| Some((entry.stamp, self.get(&entry.stamp)?)));
+        let known = files.filter_map(|entry| Some((entry.stamp, self.lasting(&entry.stamp)?)));
         cache.save(known.collect(), self.scan_started)
     }
 }

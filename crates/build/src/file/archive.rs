@@ -27,6 +27,7 @@ pub(super) fn unpack<'d>(
     }
     file.seek(SeekFrom::Start(0)).map_err(|error| fail(error.to_string()))?;
     let (destination, directory) = prepare()?;
+    let lasts = kiln_store::status_tells_changes(&file);
     let options = ExtractOptions { owner: owner.map(|owner| (owner.uid, owner.gid)) };
     let mut reader = Hashed { inner: file, hasher: blake3::Hasher::new() };
     unpack::extract(&mut reader, destination.writer, destination.base, directory, &options)
@@ -38,7 +39,9 @@ pub(super) fn unpack<'d>(
     if after.stamp != before.stamp {
         return Err(FileError::Unstable { path: lossy(&node.path) });
     }
-    learnt(after.stamp, digest);
+    if lasts {
+        learnt(after.stamp, digest);
+    }
     Ok(Some(Some(LandedFile { digest, mode: after.mode })))
 }
 

@@ -280,6 +280,7 @@ impl<'a> Copier<'a> {
     /// Copies a context's file, again if it was written to meanwhile, and tells what landed.
     fn moving_file(&self, node: &Node, path: &[u8], source: &File, now: ContextEntry) -> Result<LandedFile, FileError> {
         let mut before = now;
+        let lasts = kiln_store::status_tells_changes(source);
         let metadata = self.metadata(node, before.mode);
         let mut target = self.destination.writer.file(path, &metadata, Hashing::Now)?;
         for _ in 0..ATTEMPTS {
@@ -289,7 +290,9 @@ impl<'a> Copier<'a> {
                 let metadata = Metadata { mtime: after.stamp.mtime, ..self.metadata(node, after.mode) };
                 let written = target.finish_with(&metadata)?;
                 let digest = written.digest.unwrap_or(FileDigest([0; 32]));
-                (self.job.learnt)(after.stamp, digest);
+                if lasts {
+                    (self.job.learnt)(after.stamp, digest);
+                }
                 return Ok(LandedFile { digest, mode: after.mode });
             }
             before = after;
