@@ -57,11 +57,17 @@ struct Operation {
 impl Scenario<'_> {
     /// Kills the command before each operation.
     pub fn survives_kills(&self) {
+        self.survives_kills_and("", |_| {});
+    }
+
+    /// The same, and `then` happens before anybody looks.
+    pub fn survives_kills_and(&self, then_what: &str, then: impl Fn(&Kiln)) {
         let expected = self.undisturbed();
         let chosen = self.chosen();
         let mut killed = 0;
         for operation in &chosen {
-            let what = format!("{}, killed before operation {} ({})", self.name, operation.number, operation.kind);
+            let Operation { number, kind } = operation;
+            let what = format!("{}, killed before operation {number} ({kind}){then_what}", self.name);
             let kiln = self.before.copy();
             let answer = self.run(&kiln, &format!("die@{}", operation.number));
             // Threads do not always come to the same number of operations.
@@ -72,10 +78,11 @@ impl Scenario<'_> {
             killed += 1;
             let ended = || hygiene::processes(&kiln.root()).is_empty();
             wait_until("the end of all that the killed command had started", ended);
+            then(&kiln);
             judge(&what, &kiln, &expected, self.outcome);
         }
         assert!(killed * 10 >= chosen.len() * 9, "{}: only {killed} of {} were killed", self.name, chosen.len());
-        say(&format!("{}: killed before {killed} of its operations", self.name));
+        say(&format!("{}: killed before {killed} of its operations{then_what}", self.name));
     }
 
     /// Makes each operation fail with this error ("ENOSPC", "EIO"). The message must have `words`.

@@ -36,22 +36,40 @@ pub struct Answer {
 impl Kiln {
     /// An empty store in a temporary directory, as the user of this process.
     pub fn new() -> Kiln {
-        let directory = TempDir::with_prefix("kiln-test-").expect("temporary directory");
-        std::fs::create_dir(directory.path().join("home")).expect("home");
-        Kiln { directory, disk: None, user: None, emulation: None, program: binary() }
+        Kiln::of_program(binary(), &std::env::temp_dir())
     }
 
     /// An empty store in memory, if there is room for one, for another binary than the one under test.
     pub fn in_memory(program: &Path) -> Kiln {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let directory = TempDir::with_prefix_in("kiln-test-", parent).expect("temporary directory");
-        std::fs::create_dir(directory.path().join("home")).expect("home");
-        Kiln { directory, disk: None, user: None, emulation: None, program: program.to_path_buf() }
+        Kiln::of_program(program.to_path_buf(), &parent)
     }
 
-    /// A copy of this store, in memory, for the same binary.
+    /// The same on a disk of its own, made at the place that `make` is given. Needs root.
+    pub fn on_disk(program: &Path, make: impl FnOnce(&Path) -> Disk) -> Kiln {
+        let mut kiln = Kiln::in_memory(program);
+        kiln.disk = Some(make(&kiln.directory.path().join("disk")));
+        kiln
+    }
+
+    fn of_program(program: PathBuf, parent: &Path) -> Kiln {
+        let directory = TempDir::with_prefix_in("kiln-test-", parent).expect("temporary directory");
+        std::fs::create_dir(directory.path().join("home")).expect("home");
+        Kiln { directory, disk: None, user: None, emulation: None, program }
+    }
+
+    /// Crashes the machine, as far as the store's disk can tell, and mounts the disk again; `synced` are files that were
+    /// synced just before. Nothing may run.
+    pub fn crash(&self, synced: &[&Path]) {
+        self.disk.as_ref().expect("a disk of its own").crash(synced);
+    }
+
+    /// A copy of this store, in memory or on a copy of its disk, for the same binary.
     pub fn copy(&self) -> Kiln {
+        if let Some(disk) = &self.disk {
+            return Kiln::on_disk(&self.program, |place| disk.copy(place));
+        }
         let copy = Kiln::in_memory(&self.program);
         let text = |path: PathBuf| path.to_str().expect("path in UTF-8").to_owned();
         tool("cp", &["-a", &text(self.root()), &text(copy.root())]);

@@ -157,24 +157,25 @@ impl Built<'_> {
     fn local(&self, path: &Path, output: &Output) -> Result<(), BuildError> {
         let fail = |error: io::Error| BuildError::Export(format!("cannot write to {}: {error}", path.display()));
         std::fs::create_dir_all(path).map_err(fail)?;
-        let directory = File::open(path).map_err(fail)?;
         let newest = self.newest(output);
         match self.images {
-            [image] if output.platform_split != Some(true) => self.local_image(&directory, image, newest),
+            [image] if output.platform_split != Some(true) => self.local_image(path, image, newest),
             several if output.platform_split == Some(false) => {
-                several.iter().try_for_each(|image| self.local_image(&directory, image, newest))
+                several.iter().try_for_each(|image| self.local_image(path, image, newest))
             }
             several => several.iter().try_for_each(|image| {
                 let below = path.join(platform_directory(image));
                 std::fs::create_dir_all(&below).map_err(fail)?;
-                self.local_image(&File::open(&below).map_err(fail)?, image, newest)
+                self.local_image(&below, image, newest)
             }),
         }
     }
 
-    fn local_image(&self, directory: &File, image: &ImageContent, newest: Option<Timestamp>) -> Result<(), BuildError> {
+    fn local_image(&self, path: &Path, image: &ImageContent, newest: Option<Timestamp>) -> Result<(), BuildError> {
+        let failed = |reason: String| BuildError::Export(format!("cannot write to {}: {reason}", path.display()));
+        let directory = File::open(path).map_err(|error| failed(error.to_string()))?;
         let rootfs = Union::new(image.layers.clone())?;
-        export::local(directory.as_fd(), &rootfs, newest).map_err(|error| BuildError::Export(chain(&error)))
+        export::local(directory.as_fd(), &rootfs, newest).map_err(|error| failed(chain(&error)))
     }
 
     fn archive(&self, path: Option<&Path>, output: &Output, task: &Task) -> Result<Option<Exported>, BuildError> {

@@ -150,8 +150,15 @@ impl Containers<'_> {
 
     /// Removes row and directory. The caller holds the container's lock.
     pub fn remove(&self, id: &str) -> Result<()> {
-        self.store.database.write(|db| db.execute("DELETE FROM containers WHERE id = ?1", [id]))?;
-        self.store.session.discard(&self.directory(id))
+        let delete = || self.store.database.write(|db| db.execute("DELETE FROM containers WHERE id = ?1", [id]));
+        match delete() {
+            // The container itself may have filled the disk.
+            Err(error) if error.is_full_disk() => {
+                self.store.session.discard(&self.directory(id))?;
+                delete().map(drop)
+            }
+            deleted => deleted.and_then(|_| self.store.session.discard(&self.directory(id))),
+        }
     }
 }
 

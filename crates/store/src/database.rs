@@ -77,7 +77,28 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(64);
+    allocate_log_index(&connection, path)?;
     Ok(connection)
+}
+
+/// Gives the index of the log all its blocks now. It is mapped memory with holes in it: a hole that is written to when the
+/// disk is full would end the process by a signal.
+fn allocate_log_index(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    // Reading anything makes it.
+    connection.pragma_query_value(None, "user_version", |_| Ok(()))?;
+    let mut index = path.as_os_str().to_owned();
+    index.push("-shm");
+    let full = || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+    let Ok(file) = std::fs::File::options().write(true).open(&index) else { return Ok(()) };
+    let size = file.metadata().map_or(0, |found| found.len());
+    // Never closed: that would let go of the locks that SQLite holds on the same file.
+    let file = std::mem::ManuallyDrop::new(file);
+    let allocate = || rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size.max(1));
+    match fault::run(Operation::Write, allocate) {
+        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Err(full()),
+        // Where blocks cannot be had in advance it is as it was.
+        _ => Ok(()),
+    }
 }
 
 /// The wall clock in seconds.

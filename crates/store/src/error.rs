@@ -252,6 +252,15 @@ impl Error {
         }
     }
 
+    /// Whether a disk had no room, or its user none left.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source.kind()),
+            Self::Database { source, .. } => is_full_database(source),
+            _ => false,
+        }
+    }
+
     /// Wraps what the kernel said about `path`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.into(), source: source.into() }
@@ -292,9 +301,20 @@ fn newer_kiln(kiln: Option<&str>) -> String {
     kiln.map_or_else(newer, |version| format!("use kiln {version} or a later one"))
 }
 
+fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// SQLite says so of its log and its tables; of the log's index it says that it cannot be made longer.
+fn is_full_database(source: &rusqlite::Error) -> bool {
+    source.sqlite_error().is_some_and(|error| {
+        error.code == rusqlite::ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
+}
+
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; `kiln system prune` frees what nobody needs",
+        kind if is_full(kind) => "; `kiln system prune` frees what nobody needs",
         io::ErrorKind::ReadOnlyFilesystem => "; set KILN_ROOT to a directory that can be written",
         io::ErrorKind::PermissionDenied => "; does the store belong to another user? KILN_ROOT chooses another place",
         _ => "",
@@ -303,8 +323,10 @@ fn hint(source: &io::Error) -> &'static str {
 
 fn database_hint(source: &rusqlite::Error) -> &'static str {
     use rusqlite::ErrorCode;
+    if is_full_database(source) {
+        return hint(&io::ErrorKind::StorageFull.into());
+    }
     match source.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => hint(&io::ErrorKind::StorageFull.into()),
         Some(ErrorCode::ReadOnly) => hint(&io::ErrorKind::ReadOnlyFilesystem.into()),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => hint(&io::ErrorKind::PermissionDenied.into()),
         Some(ErrorCode::DatabaseBusy) => "; another kiln holds it since a minute: is it stopped?",

@@ -4,6 +4,7 @@
 //! root/
 //! ├── version                 format number, root or rootless, and the kiln that wrote it
 //! ├── epoch                   the boot and mount in which the store was last looked at as a whole
+//! ├── reserve                 a little of the disk, given back when it is full
 //! ├── blobs/<algorithm>/<hex> content-addressed: configs, manifests, compressed layers
 //! ├── layers/<n>/fs/ + index  one directory per layer, as overlayfs wants it; immutable once committed
 //! ├── db.sqlite               images, layers, records, leases, containers (WAL)
@@ -59,6 +60,7 @@ mod recovery;
 mod remove;
 mod repositories;
 mod rescue;
+mod reserve;
 mod resolutions;
 mod session;
 mod staged;
@@ -93,8 +95,8 @@ pub use layers::{ContentId, Layer, LayerId, Layers};
 pub use leases::Leases;
 pub use locks::{LockGuard, LockKey, Locks, Sharing};
 pub use logs::{LogWriter, Logs};
-pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
 pub use mending::Retired;
+pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
 pub use prune::{CacheEntry, CacheKind, Collected, Freed, Limits, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use repositories::Repositories;

@@ -14,6 +14,7 @@ use crate::evictions::{EvictionCause, evict};
 use crate::images;
 use crate::layers::{self, LayerId};
 use crate::locks::{LockKey, Sharing};
+use crate::stat_cache;
 use crate::store::Inner;
 
 /// What a crash may have damaged.
@@ -89,6 +90,7 @@ pub(crate) fn recover(store: &Arc<Inner>) -> Result<usize> {
     let mut dropped = Doubtful::load(store)?.settle(store)?;
     if !epoch::is_known(&store.root, &store.epoch) {
         dropped += drop_fileless(store)?;
+        stat_cache::drop_damaged(store)?;
         if store.sweep_places()? {
             epoch::remember(&store.root, &store.epoch, &store.session)?;
         }

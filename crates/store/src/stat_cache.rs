@@ -138,6 +138,18 @@ fn is_settled(stamp: &FileStamp, scan_started: Timestamp) -> bool {
     Timestamp { seconds, nanoseconds } < scan_started
 }
 
+/// Removes the files that are not as they were saved: they would be taken for empty.
+pub(crate) fn drop_damaged(store: &Inner) -> Result<()> {
+    let directory = store.root.join("contexts");
+    for entry in fs::read_dir(&directory).at("list", &directory)? {
+        let path = entry.at("list", &directory)?.path();
+        if !is_whole(fs::read(&path).at("read", &path)?) {
+            store.session.discard(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether these are the bytes of a file as it was saved.
 pub(crate) fn is_whole(bytes: Vec<u8>) -> bool {
     decode(bytes).is_some()

@@ -18,11 +18,12 @@ use crate::migrations::{self, FORMAT};
 use crate::noted::Noted;
 use crate::recency::Recency;
 use crate::recovery;
+use crate::reserve;
 use crate::session::{self, Session};
 use crate::version;
 use crate::{
-    Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Finding, Freed, Images, Layers, Leases,
-    Logs, Mended, Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache, Usage,
+    Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Finding, Freed, Images, Layers, Leases, Logs, Mended,
+    Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache, Usage,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -68,9 +69,11 @@ pub(crate) struct Inner {
 impl Store {
     /// Opens or creates the store in `root`, and sweeps what killed processes left there.
     pub fn open(root: &Path, mode: Mode) -> Result<Self> {
+        reserve::release_if_full(root);
         let store = Self::open_unswept(root, mode)?;
         store.inner.sweep()?;
         recovery::recover(&store.inner)?;
+        reserve::keep(store.root());
         Ok(store)
     }
 
@@ -340,6 +343,7 @@ impl Drop for Inner {
         if self.release_leases(self.session.name()).is_err() {
             self.session.leave();
         }
+        reserve::keep(&self.root);
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[&str] = &[
     "uidmap",
     "umoci",
     "util-linux",
+    "xfsprogs",
     "xz-utils",
     "zstd",
 ];

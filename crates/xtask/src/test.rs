@@ -24,17 +24,19 @@ pub(crate) fn test(full: bool) -> Outcome {
     moto::ensure(&root)?;
     let mut wrong = Vec::new();
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    for check in [&["fmt", "--all", "--check"][..], &lints] {
+    let faults =
+        ["clippy", "-p", "kiln-store", "--all-targets", "--features", "fault-injection", "--", "-D", "warnings"];
+    for check in [&["fmt", "--all", "--check"][..], &lints, &faults] {
         let mut command = cargo(&root, check);
         println!("$ {}", shown(&command));
         wrong.extend(run(&mut command).err());
     }
-    let binary = binary::release(&root)?;
+    let (binary, with_faults) = (binary::release(&root)?, binary::with_faults(&root)?);
     let notes = workspace::target(&root).join("test-notes.txt");
     fs::write(&notes, "").map_err(|e| format!("{}: {e}", notes.display()))?;
     let mut counts = Counts::default();
     for mut command in suites(&root) {
-        command.env("KILN_BIN", &binary).env("KILN_TEST_NOTES", &notes);
+        command.env("KILN_BIN", &binary).env("KILN_FAULT_BIN", &with_faults).env("KILN_TEST_NOTES", &notes);
         if full {
             command.env("KILN_TEST_FULL", "1");
         }
