@@ -326,6 +326,10 @@ fn what_comes_out_the_same_is_known_by_its_content() {
     let other = build(&b, &project(&b, "there", &dockerfile("two"), 6), &["-t", "app", "--cache-from", &from]);
     assert_eq!(ran(&other), ["RUN : two; echo same > /made"], "{other}");
     assert_eq!(image(&a, "app")["RootFS"], image(&b, "app")["RootFS"]);
+    // What came from elsewhere is known by its content afterwards, too.
+    let later = build(&b, &project(&b, "later", &dockerfile("three"), 7), &["-t", "app"]);
+    assert_eq!(ran(&later), ["RUN : three; echo same > /made"], "{later}");
+    b.ok(&["system", "check"]);
 }
 
 #[test]

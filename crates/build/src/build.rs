@@ -81,11 +81,12 @@ struct Solved {
 
 impl Solved {
     /// Puts the records whose layers an image has into its config.
-    fn write_inline_cache(&mut self, store: &Store) -> Result<(), BuildError> {
+    fn write_inline_cache(&mut self) -> Result<(), BuildError> {
         let only = ResultLayers::of(&self.results);
         let records = self.steps.gather(&self.targets, Some(&only));
         let records = records.map_err(|problem| BuildError::Export(problem.to_string()))?;
-        self.contents.iter_mut().try_for_each(|image| cache::write_inline(store, image, &records))
+        self.contents.iter_mut().for_each(|image| cache::write_inline(image, &records));
+        Ok(())
     }
 }
 
@@ -337,7 +338,7 @@ fn export(
     progress: &Sink,
 ) -> Result<(Outcome, Vec<Push>), BuildError> {
     if request.cache_to.iter().any(|to| to.place.is_none()) {
-        solved.write_inline_cache(store)?;
+        solved.write_inline_cache()?;
     }
     let Solved { contents, epoch, .. } = solved;
     let built = Built { store, images: &contents, names: &request.names, epoch };
@@ -428,11 +429,7 @@ fn build_id() -> String {
 }
 
 /// The targets, each with the platform of what it becomes; those beyond the platforms are only cached.
-fn platform_of_each(
-    steps: &Steps,
-    targets: &[Option<VertexId>],
-    platforms: &[Platform],
-) -> Vec<(VertexId, Platform)> {
+fn platform_of_each(steps: &Steps, targets: &[Option<VertexId>], platforms: &[Platform]) -> Vec<(VertexId, Platform)> {
     let of = |(place, target): (usize, &Option<VertexId>)| {
         let platform = |id| platforms.get(place).unwrap_or(&steps.vertex(id).platform).clone();
         target.map(|id| (id, platform(id)))

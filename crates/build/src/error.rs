@@ -257,6 +257,7 @@ macro_rules! in_its_own_words {
 in_its_own_words!(
     SecretError,
     kiln_images::export::ExportError,
+    kiln_images::pack::PackError,
     kiln_images::pull::PullError,
     kiln_store::Error,
     serde_json::Error,

@@ -7,7 +7,7 @@
 
 use kiln_graph::OpDigest;
 use kiln_oci::Digest;
-use kiln_store::{ContentId, Key};
+use kiln_store::Key;
 
 /// Builds a key of one kind; the kinds never collide.
 pub(crate) struct KeyBuilder(blake3::Hasher);
@@ -41,15 +41,6 @@ impl KeyBuilder {
     /// An input that is known by what is selected from it.
     pub(crate) fn selection(mut self, digest: &[u8; 32]) -> Self {
         self.0.update(b"s").update(digest);
-        self
-    }
-
-    /// An input that is known by its layers.
-    pub(crate) fn layers(mut self, layers: &[ContentId]) -> Self {
-        self.0.update(b"l").update(&(layers.len() as u64).to_le_bytes());
-        for layer in layers {
-            self.0.update(&layer.0);
-        }
         self
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use kiln_oci::{Descriptor, Digest};
-use kiln_store::{ContentId, Input, Key};
+use kiln_store::{Input, Key};
 use serde::{Deserialize, Serialize};
 
 use crate::hex;
@@ -45,9 +45,6 @@ pub struct Catalogue {
 pub struct PortableLayer {
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
-    /// What content keys call it where it was made.
-    #[serde(with = "hex::one")]
-    pub content_id: ContentId,
     /// The (compressed) tar.
     pub blob: Descriptor,
     /// How a kiln packed it, if one did.
@@ -257,7 +254,7 @@ mod tests {
     fn layer(name: &str) -> PortableLayer {
         let digest = Digest::of(name.as_bytes());
         let blob = Descriptor::new(MediaType::OciLayerGzip, Digest::of(format!("{name} packed").as_bytes()), 7);
-        PortableLayer { diff_id: digest, content_id: ContentId([name.len() as u8; 32]), blob, packed_as: None }
+        PortableLayer { diff_id: digest, blob, packed_as: None }
     }
 
     fn record(recipe: u8, layers: Vec<usize>) -> PortableRecord {

@@ -96,12 +96,11 @@ async fn from_any(store: &Store, layer: &RemoteLayer, task: &Task) -> Result<Lay
 async fn from_one(store: &Store, layer: &RemoteLayer, source: &Source, task: &Task) -> Result<Layer, FetchError> {
     blob(store, &source.depot, &source.blob, task).await?;
     let (store, source) = (store.clone(), source.clone());
-    let (diff_id, content_id) = (layer.diff_id.clone(), layer.content_id);
+    let diff_id = layer.diff_id.clone();
     blocking(move || {
         let digest = source.blob.digest.clone();
         let bad = |source| FetchError::Unpack { digest: digest.clone(), source: Box::new(source) };
         let unpacked = unpack::layer(&store, store.blobs().open(&digest)?, Some(&diff_id)).map_err(bad)?;
-        store.layers().set_content_id(&unpacked.layer, &content_id)?;
         if let Some(format) = source.packed_as.as_deref().and_then(format::parse) {
             pack::remember(&store, &unpacked.layer, format, &diff_id, &source.blob)?;
         }

@@ -39,15 +39,6 @@ impl Bytes32 for kiln_store::Key {
     }
 }
 
-impl Bytes32 for kiln_store::ContentId {
-    fn of(bytes: [u8; 32]) -> Self {
-        kiln_store::ContentId(bytes)
-    }
-    fn raw(self) -> [u8; 32] {
-        self.0
-    }
-}
-
 fn parsed<T: Bytes32, E: serde::de::Error>(text: &str) -> Result<T, E> {
     bytes(text).map(T::of).ok_or_else(|| E::custom(format!("not 64 hexadecimal digits: {text:?}")))
 }

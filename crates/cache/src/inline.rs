@@ -4,7 +4,7 @@
 //! the image says nothing of its build that its history does not say.
 
 use kiln_oci::{Descriptor, ImageConfig};
-use kiln_store::{ContentId, Key};
+use kiln_store::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Catalogue, CatalogueError, PortableLayer, PortableRecord};
@@ -19,9 +19,6 @@ pub const BUILDKIT_MEMBER: &str = "moby.buildkit.cache.v0";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inline {
-    /// What content keys call the image's layers, bottom first.
-    #[serde(with = "hex::list")]
-    pub content_ids: Vec<ContentId>,
     /// The records.
     pub records: Vec<InlineRecord>,
 }
@@ -66,19 +63,13 @@ impl Inline {
         let Some(value) = config.unknown.get(MEMBER) else { return Ok(None) };
         let inline = Inline::deserialize(value)?;
         let diff_ids = &config.rootfs.diff_ids;
-        if inline.content_ids.len() != diff_ids.len() || blobs.len() != diff_ids.len() {
-            let place = inline.content_ids.len().max(blobs.len());
-            return Err(CatalogueError::NoSuchLayer { place, layers: diff_ids.len() });
+        if blobs.len() != diff_ids.len() {
+            return Err(CatalogueError::NoSuchLayer { place: blobs.len(), layers: diff_ids.len() });
         }
         let mut catalogue = Catalogue::new();
-        let layers = diff_ids.iter().zip(inline.content_ids).zip(blobs);
+        let layers = diff_ids.iter().zip(blobs);
         catalogue.layers = layers
-            .map(|((diff_id, content_id), blob)| PortableLayer {
-                diff_id: diff_id.clone(),
-                content_id,
-                blob: blob.clone(),
-                packed_as: None,
-            })
+            .map(|(diff_id, blob)| PortableLayer { diff_id: diff_id.clone(), blob: blob.clone(), packed_as: None })
             .collect();
         catalogue.records = inline.records.into_iter().map(InlineRecord::portable).collect();
         catalogue.checked().map(Some)
@@ -116,7 +107,7 @@ mod tests {
     fn inline(layers: Vec<usize>) -> Inline {
         let record =
             InlineRecord { op: Key([1; 32]), recipe: Key([2; 32]), content: None, layers, made_at: vec![Some((1, 2))] };
-        Inline { content_ids: vec![ContentId([3; 32]), ContentId([4; 32])], records: vec![record] }
+        Inline { records: vec![record] }
     }
 
     fn blobs() -> Vec<Descriptor> {

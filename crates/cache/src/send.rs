@@ -271,7 +271,6 @@ impl Sender<'_> {
                     Ok(()) => {
                         let portable = PortableLayer {
                             diff_id: layer.diff_id.clone(),
-                            content_id: layer.content_id,
                             blob: source.blob,
                             packed_as: source.packed_as,
                         };
@@ -328,16 +327,15 @@ fn ready(
     if let Some(held) = diff_id.as_ref().and_then(|diff_id| held.get(diff_id)) {
         return Ok(Ready { layer: held.clone(), put: false });
     }
-    let content_id = store.layers().content_id(layer)?;
     if let Some(diff_id) = diff_id
         && let Some(blob) = known.get(&diff_id)
     {
-        let layer = PortableLayer { diff_id, content_id, blob: blob.clone(), packed_as: None };
+        let layer = PortableLayer { diff_id, blob: blob.clone(), packed_as: None };
         return Ok(Ready { layer, put: true });
     }
     let packed = pack::blob(store, layer, &Union::new(below)?, format, None)?;
     let (diff_id, blob) = (packed.diff_id, packed.descriptor);
-    let layer = PortableLayer { diff_id, content_id, blob, packed_as: Some(format::word(format)) };
+    let layer = PortableLayer { diff_id, blob, packed_as: Some(format::word(format)) };
     Ok(Ready { layer, put: true })
 }
 

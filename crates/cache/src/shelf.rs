@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_oci::{Descriptor, Digest};
-use kiln_store::{ContentId, Key};
+use kiln_store::Key;
 use tokio::sync::Semaphore;
 
 use crate::catalogue::{Catalogue, PortableLayer, PortableMount, PortableRecord};
@@ -55,8 +55,6 @@ pub struct RemoteRecord {
 pub struct RemoteLayer {
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
-    /// What content keys call it where it was made.
-    pub content_id: ContentId,
     sources: Mutex<Vec<Source>>,
 }
 
@@ -89,12 +87,7 @@ impl RemoteLayer {
     /// As it travels, if anybody holds it.
     pub fn portable(&self) -> Option<PortableLayer> {
         let source = self.sources().into_iter().next()?;
-        Some(PortableLayer {
-            diff_id: self.diff_id.clone(),
-            content_id: self.content_id,
-            blob: source.blob,
-            packed_as: source.packed_as,
-        })
+        Some(PortableLayer { diff_id: self.diff_id.clone(), blob: source.blob, packed_as: source.packed_as })
     }
 }
 
@@ -119,11 +112,11 @@ impl Shelf {
     }
 
     fn layer(&mut self, depot: &Depot, layer: PortableLayer) -> Arc<RemoteLayer> {
-        let PortableLayer { diff_id, content_id, blob, packed_as } = layer;
+        let PortableLayer { diff_id, blob, packed_as } = layer;
         let known = self
             .layers
             .entry(diff_id.clone())
-            .or_insert_with(|| Arc::new(RemoteLayer { diff_id, content_id, sources: Mutex::default() }));
+            .or_insert_with(|| Arc::new(RemoteLayer { diff_id, sources: Mutex::default() }));
         let source = Source { depot: depot.clone(), blob, packed_as };
         known.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
         Arc::clone(known)

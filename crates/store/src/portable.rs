@@ -1,10 +1,10 @@
-//! What a cache that travels asks of a store beyond what a build does: all records with their keys, mounts without
-//! making them, and content ids as they were called elsewhere.
+//! What a cache that travels asks of a store beyond what a build does: all records with their keys, and mounts
+//! without making them.
 
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::{CacheMounts, ContentId, Key, Layer, Layers, Record, Records};
+use crate::{CacheMounts, Key, Record, Records};
 
 impl Records<'_> {
     /// Every record of a lineage that `wanted` accepts, with the keys that lead to it, newest first. Not pinned;
@@ -31,17 +31,6 @@ impl Records<'_> {
         self.store
             .database
             .read(|db| db.prepare_cached(query)?.query_map([record], |row| row.get(0).map(Key))?.collect())
-    }
-}
-
-impl Layers<'_> {
-    /// Calls the content of a layer that was unpacked what it was called where it was made.
-    pub fn set_content_id(&self, layer: &Layer, content: &ContentId) -> Result<()> {
-        let id = layer.id().row();
-        self.store.database.write(|db| {
-            db.prepare_cached("UPDATE layers SET content_id = ?2 WHERE id = ?1")?.execute((id, content.0))
-        })?;
-        Ok(())
     }
 }
 

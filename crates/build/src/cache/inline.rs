@@ -4,18 +4,15 @@ use std::collections::HashMap;
 
 use kiln_cache::{Inline, InlineRecord, Outgoing, OutgoingLayer};
 use kiln_images::export::ImageContent;
-use kiln_store::{LayerId, Store};
-
-use crate::error::BuildError;
+use kiln_store::LayerId;
 
 /// Puts the records of a build into the config of one of its images. Those whose layers it does not have are left
 /// out.
-pub(crate) fn write_inline(store: &Store, image: &mut ImageContent, records: &[Outgoing]) -> Result<(), BuildError> {
+pub(crate) fn write_inline(image: &mut ImageContent, records: &[Outgoing]) {
     let mut places: HashMap<LayerId, usize> = HashMap::new();
     let mut inline = Inline::default();
     for (place, layer) in image.layers.iter().enumerate() {
         places.entry(layer.id()).or_insert(place);
-        inline.content_ids.push(store.layers().content_id(layer)?);
     }
     for outgoing in records {
         let place = |layer: &OutgoingLayer| match layer {
@@ -35,5 +32,4 @@ pub(crate) fn write_inline(store: &Store, image: &mut ImageContent, records: &[O
         }
     }
     inline.write(&mut image.config);
-    Ok(())
 }

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kiln_graph::{FileAction, MountKind, Op, VertexId};
+use kiln_images::pack;
+use kiln_oci::Digest;
 use kiln_solver::{Found, Identity};
 use kiln_store::{ContentId, FileDigest, Index, Key, Layer, LayerId, Record, Union};
 
@@ -14,7 +16,7 @@ use super::record::Effects;
 use super::{Distant, Made, Rootfs, Slot, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, Selection, Wanted};
-use crate::key::{KeyBuilder, Purpose, op_key};
+use crate::key::{KeyBuilder, Purpose, image_key, op_key};
 use crate::tree::{Content, Tree};
 
 /// How many earlier runs of an operation are compared where that takes more than a look at what is recorded.
@@ -72,7 +74,10 @@ impl Steps {
             let same = match self.likeness(candidate, &mut now)? {
                 Likeness::Same => true,
                 Likeness::Different => false,
-                Likeness::Unknown => self.content_key_of(id, candidate, inputs)? == Some(wanted()?),
+                Likeness::Unknown => {
+                    let wanted = wanted()?;
+                    wanted.is_some() && self.content_key_of(id, candidate, inputs)? == wanted
+                }
             };
             if !same {
                 continue;
@@ -84,7 +89,7 @@ impl Steps {
         if !self.elsewhere.shelf.has_op(&op) {
             return Ok(None);
         }
-        let wanted = Some(wanted()?);
+        let Some(wanted) = wanted()?.map(Some) else { return Ok(None) };
         let elsewhere = self.elsewhere.shelf.with_op(&op).find(|record| record.record.content == wanted);
         let Some(record) = elsewhere.cloned() else { return Ok(None) };
         let output = self.distant(&record)?;
@@ -192,7 +197,7 @@ impl Steps {
                 (Made::Rootfs(_) | Made::Elsewhere(_), None) => return Ok(None),
             }
         }
-        self.content_key_with(id, &earlier, &effects.contexts).map(Some)
+        self.content_key_with(id, &earlier, &effects.contexts)
     }
 
     /// The layers of these numbers, if all of them are there.
@@ -220,20 +225,31 @@ impl Steps {
         Ok(digests)
     }
 
-    fn content_key_with(&self, id: VertexId, inputs: &[Made], contexts: &[[u8; 32]]) -> Result<Key, StepProblem> {
+    /// The content key as it travels: what counts as a whole counts by its diff ids. `None` where these cannot be
+    /// found out.
+    fn content_key_with(
+        &self,
+        id: VertexId,
+        inputs: &[Made],
+        contexts: &[[u8; 32]],
+    ) -> Result<Option<Key>, StepProblem> {
         let mut builder = KeyBuilder::new(Purpose::Content, self.definition.op_digest(id)).word(self.fidelity(id));
         let mut contexts = contexts.iter();
         for (place, input) in self.used_inputs(id).into_iter().enumerate() {
-            builder = match &inputs[input] {
-                Made::Context(_) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
-                Made::Elsewhere(distant) => builder.layers(&self.content_ids_elsewhere(distant)?),
-                Made::Rootfs(rootfs) => match self.selected_part(id, place) {
-                    Some(wanted) => builder.selection(&self.rootfs_selection(rootfs.layers(), wanted)?),
-                    None => builder.layers(&self.content_ids(rootfs.layers())?),
+            let made = &inputs[input];
+            builder = match (made, self.selected_part(id, place)) {
+                (Made::Context(_), _) => builder.selection(contexts.next().unwrap_or(&[0; 32])),
+                (Made::Rootfs(rootfs), Some(wanted)) => {
+                    builder.selection(&self.rootfs_selection(rootfs.layers(), wanted)?)
+                }
+                (Made::Elsewhere(distant), Some(_)) => return Err(distant.not_here()),
+                (_, None) => match self.diff_ids(&Distant::of(made).slots)? {
+                    Some(diff_ids) => builder.key(&image_key(&diff_ids)),
+                    None => return Ok(None),
                 },
             };
         }
-        Ok(builder.finish())
+        Ok(Some(builder.finish()))
     }
 
     /// What part of an input counts: what a copy or a mount takes; all of it for a base (`None`).
@@ -266,12 +282,25 @@ impl Steps {
         used.filter(|(place, _)| self.selected_part(id, *place).is_some()).map(|(_, input)| input).collect()
     }
 
-    fn content_ids_elsewhere(&self, distant: &Distant) -> Result<Vec<ContentId>, StepProblem> {
-        let id = |slot: &Slot| match slot {
-            Slot::Here(layer) => self.store.layers().content_id(layer).map_err(StepProblem::from),
-            Slot::Elsewhere(layer) => Ok(layer.content_id),
-        };
-        distant.slots.iter().map(id).collect()
+    /// The diff ids of layers, bottom first, as they are called wherever they go; `None` where one of them is not
+    /// known and cannot be found out, as what lies below it is not here.
+    fn diff_ids(&self, slots: &[Slot]) -> Result<Option<Vec<Digest>>, StepProblem> {
+        let here = slots.iter().map_while(|slot| match slot {
+            Slot::Here(layer) => Some(layer.clone()),
+            Slot::Elsewhere(_) => None,
+        });
+        let here: Vec<Layer> = here.collect();
+        let above = slots.get(here.len()..).unwrap_or_default().iter().map(|slot| match slot {
+            Slot::Here(layer) => Ok(layer.diff_id()?),
+            Slot::Elsewhere(layer) => Ok(Some(layer.diff_id.clone())),
+        });
+        let above: Vec<Option<Digest>> = above.collect::<Result<_, StepProblem>>()?;
+        let mut diff_ids = pack::diff_ids(&self.store, &here)?;
+        for each in above {
+            let Some(diff_id) = each else { return Ok(None) };
+            diff_ids.push(diff_id);
+        }
+        Ok(Some(diff_ids))
     }
 
     pub(super) fn content_ids(&self, layers: &[Layer]) -> Result<Vec<ContentId>, StepProblem> {
