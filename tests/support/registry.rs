@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -15,23 +16,27 @@ use crate::kiln::fixture;
 /// Serves while the process lives; its thread is not waited for.
 pub struct Registry {
     address: SocketAddr,
+    busy: Arc<AtomicUsize>,
 }
 
 /// `REPOSITORY/manifests/TAG` → digest; and everything else by digest.
 struct Images {
     tags: HashMap<String, String>,
     layouts: Vec<PathBuf>,
+    /// How many more requests find no time.
+    busy: Arc<AtomicUsize>,
 }
 
 impl Registry {
     /// Starts serving these base images (`busybox`, `debian`, …) on a free port.
     pub fn serve(bases: &[&str]) -> Registry {
-        let mut images = Images { tags: HashMap::new(), layouts: Vec::new() };
+        let mut images = Images { tags: HashMap::new(), layouts: Vec::new(), busy: Arc::default() };
         for base in bases {
             images.add(&fixture(base));
         }
         let listener = TcpListener::bind("127.0.0.1:0").expect("free port on loopback");
         let address = listener.local_addr().expect("address");
+        let busy = Arc::clone(&images.busy);
         let images = Arc::new(images);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -40,7 +45,12 @@ impl Registry {
                 std::thread::spawn(move || images.converse(&stream).unwrap_or_default());
             }
         });
-        Registry { address }
+        Registry { address, busy }
+    }
+
+    /// The next so many requests are answered by "Service Unavailable".
+    pub fn be_busy(&self, requests: usize) {
+        self.busy.store(requests, Ordering::SeqCst);
     }
 
     /// `HOST:PORT`.
@@ -79,6 +89,10 @@ impl Images {
     }
 
     fn answer(&self, mut stream: &TcpStream, head: bool, path: &str) -> io::Result<()> {
+        let one_less = |busy: usize| busy.checked_sub(1);
+        if self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        }
         let path = path.trim_start_matches("/v2/");
         if path.is_empty() {
             return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");

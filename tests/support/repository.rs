@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kiln::{answer, tool};
 
@@ -63,6 +65,7 @@ impl Repository {
 /// Serves the repositories in a directory by the git protocol while the process lives.
 pub struct GitServer {
     port: u16,
+    breaks: Arc<AtomicUsize>,
 }
 
 impl GitServer {
@@ -72,8 +75,13 @@ impl GitServer {
         let port = listener.local_addr().expect("address").port();
         let daemon = PathBuf::from(tool("git", &["--exec-path"]).trim()).join("git-daemon");
         let directory = directory.to_owned();
+        let breaks = Arc::<AtomicUsize>::default();
+        let broken = Arc::clone(&breaks);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                    continue;
+                }
                 let (input, output) = (OwnedFd::from(stream.try_clone().expect("socket")), OwnedFd::from(stream));
                 let mut command = Command::new(&daemon);
                 command.args(["--inetd", "--export-all"]);
@@ -84,7 +92,12 @@ impl GitServer {
                 std::thread::spawn(move || child.wait());
             }
         });
-        GitServer { port }
+        GitServer { port, breaks }
+    }
+
+    /// The next so many connections are closed without an answer.
+    pub fn break_off(&self, connections: usize) {
+        self.breaks.store(connections, Ordering::SeqCst);
     }
 
     /// The address of a repository.

@@ -18,6 +18,8 @@ pub struct Page {
     pub moved_to: Option<String>,
     /// How many more times the connection breaks in the middle.
     pub breaks: usize,
+    /// Statuses that are answered first, the last of them first.
+    pub failing: Vec<u16>,
 }
 
 /// A server; it serves while the process lives.
@@ -119,6 +121,9 @@ fn answer(path: String, headers: BTreeMap<String, String>, state: &mut State) ->
 
 impl Page {
     fn answer(&mut self, asked: &BTreeMap<String, String>) -> (u16, String, usize, Vec<u8>) {
+        if let Some(status) = self.failing.pop() {
+            return (status, "Retry-After: 0\r\n".into(), 0, Vec::new());
+        }
         if let Some(to) = &self.moved_to {
             return (302, format!("Location: {to}\r\n"), 0, Vec::new());
         }

@@ -9,10 +9,12 @@ use kiln_images::load;
 use kiln_images::pull::{self, PullError};
 use kiln_oci::{ImageConfig, Platform, Reference};
 use kiln_progress::{Outcome, Sink};
+use kiln_registry::retries;
 use kiln_store::{Image, Store};
 
 use crate::error::{BuildError, chain};
 use crate::request::NamedContext;
+use crate::sources::shown;
 
 const CONFIG_LIMIT: u64 = 8 << 20;
 
@@ -82,7 +84,9 @@ impl BaseResolver {
         }
         let task = self.progress.task(format!("[internal] load metadata for {}", reference.with_default_tag()));
         task.start();
-        let pulled = pull::manifest(&self.store, &self.registry, &reference.with_default_tag(), platform).await;
+        let reference_with_tag = reference.with_default_tag();
+        let pulling = pull::manifest(&self.store, &self.registry, &reference_with_tag, platform);
+        let pulled = retries::heard(shown(&task), pulling).await;
         task.finish(outcome(&pulled));
         let pulled = pulled.map_err(|error| self.not_pulled(base, reference, platform, &error))?;
         self.resolved(reference.with_default_tag(), &pulled.image)

@@ -13,7 +13,7 @@ use kiln_solver::{
     Cache, DEFAULT_SLOTS, Done, Execution, Failure, Found, Graph, Identity, Lane, NodeId, Policy, Product, Settled,
     SolveError, Solver, Vertex, World,
 };
-use kiln_store::{Key, LockGuard};
+use kiln_store::Key;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::error::{BuildError, StepError, StepProblem};
 use crate::explain::Ended;
 use crate::memory::MemoryRoom;
 use crate::step::{Held, Made, Phase, Rootfs, Steps};
-use waiting::Claim;
+use waiting::{Claim, StepLocks};
 
 /// How the steps are run.
 pub(crate) struct How {
@@ -136,7 +136,7 @@ impl World for Executor {
     type Key = Key;
     type Output = Made;
     type Error = StepProblem;
-    type Lock = LockGuard;
+    type Lock = StepLocks;
     type Claim = Claim;
 
     async fn identify(
@@ -182,7 +182,7 @@ impl World for Executor {
         self.blocking(cancel, move |steps, _| steps.match_content(vertex(at), &identity, &inputs)).await
     }
 
-    async fn lock(&self, at: NodeId, key: Key, cancel: CancellationToken) -> Result<LockGuard, StepProblem> {
+    async fn lock(&self, at: NodeId, key: Key, cancel: CancellationToken) -> Result<StepLocks, StepProblem> {
         self.locked(vertex(at), key, cancel).await
     }
 
@@ -198,7 +198,7 @@ impl World for Executor {
 
     async fn execute(
         &self,
-        mut execution: Execution<Key, Made, LockGuard, Claim>,
+        mut execution: Execution<Key, Made, StepLocks, Claim>,
         cancel: CancellationToken,
     ) -> Result<Product<Key, Made>, StepProblem> {
         let id = vertex(execution.node);
@@ -214,7 +214,7 @@ impl World for Executor {
                 steps.task(id).start();
             }
             let Execution { identity, inputs, lock, claim, .. } = &execution;
-            let held = Held { key: identity.lock_key(), lock, caches: claim.caches() };
+            let held = Held { key: identity.lock_key(), locks: lock.guards(), caches: claim.caches() };
             steps.execute(id, identity, inputs, held, cancellation)
         })
         .await
@@ -249,6 +249,10 @@ impl Executor {
         cancel: &CancellationToken,
     ) -> Result<Vec<Made>, StepProblem> {
         let task = self.steps.task(id);
+        if !inputs.iter().all(Made::is_here) && is_shown(&self.steps, id) {
+            self.steps.mark(id, Phase::Started);
+            task.start();
+        }
         let fetching = async {
             let inputs = self.steps.all_here(inputs, &task).await?;
             self.steps.fetch_seeds(id, &task).await;
@@ -276,7 +280,9 @@ impl Executor {
     }
 
     fn done(&self, id: VertexId, done: &Done<Key, Made>) {
-        self.steps.trace.ended(id, Ended::from(done.how), Some(&done.recipe));
+        // What was fetched to know its key is found under it at once.
+        let ended = if self.steps.is_fetched(id) { Ended::Executed } else { Ended::from(done.how) };
+        self.steps.trace.ended(id, ended, Some(&done.recipe));
         match done.how {
             kiln_solver::How::HitByRecipe => self.hit(id),
             kiln_solver::How::HitByContent => {

@@ -86,9 +86,12 @@ impl Blobs<'_> {
         let digest = Digest::of(bytes);
         // What is there is compared, so that a damaged document is replaced.
         let there = || fs::read(place(self.store, &digest)).is_ok_and(|held| held == bytes);
-        if self.size(&digest)? == Some(bytes.len() as u64) && there() {
+        if self.size(&digest)? == Some(bytes.len() as u64) {
+            // Pinned before it is read: what is there then stays.
             leases::pin_blob(self.store, &digest)?;
-            return Ok(Blob { digest, size: bytes.len() as u64 });
+            if self.size(&digest)?.is_some() && there() {
+                return Ok(Blob { digest, size: bytes.len() as u64 });
+            }
         }
         let mut writer = self.create()?;
         writer.write_all(bytes).at("write", &writer.path)?;

@@ -18,6 +18,15 @@ use crate::step::{Handover, HeldCache, Made};
 /// How long a waiter sleeps between two tries, at first and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
+/// The locks of a step: by its key, and by the states of what it takes from contexts.
+pub(crate) struct StepLocks(Vec<LockGuard>);
+
+impl StepLocks {
+    pub(super) fn guards(&self) -> &[LockGuard] {
+        &self.0
+    }
+}
+
 /// What a step has for itself while it runs.
 pub(crate) struct Claim {
     caches: Vec<HeldCache>,
@@ -40,14 +49,26 @@ impl Drop for Claim {
 }
 
 impl Executor {
-    /// Waits for the lock of a step. While another process runs it, its output is this one's; and if it fails there
-    /// meanwhile, it has failed here.
+    /// Waits for the locks of a step, always in this order.
     pub(super) async fn locked(
         &self,
         id: VertexId,
         key: Key,
         cancel: CancellationToken,
-    ) -> Result<LockGuard, StepProblem> {
+    ) -> Result<StepLocks, StepProblem> {
+        let mut locks = vec![self.lock_named(id, key, &cancel).await?];
+        if self.steps.reads_context(id) {
+            let states = self.blocking(cancel.clone(), move |steps, _| steps.lock_by_states(id)).await?;
+            if let Some(states) = states.filter(|states| *states != key) {
+                locks.push(self.lock_named(id, states, &cancel).await?);
+            }
+        }
+        Ok(StepLocks(locks))
+    }
+
+    /// Waits for a lock of a step. While another process runs the step, its output is this one's; and if it fails there
+    /// meanwhile, it has failed here.
+    async fn lock_named(&self, id: VertexId, key: Key, cancel: &CancellationToken) -> Result<LockGuard, StepProblem> {
         let lock_key = LockKey::new("step", &key.0);
         let take = move |locks: &kiln_store::Locks| locks.try_acquire(lock_key, Sharing::Exclusive);
         if let Some(lock) = self.blocking(cancel.clone(), move |steps, _| Ok(take(steps.store.locks())?)).await? {
@@ -68,7 +89,7 @@ impl Executor {
                 return Ok(lock);
             }
             handover = listened;
-            pause_for(&mut pause, std::future::pending(), &cancel).await?;
+            pause_for(&mut pause, std::future::pending(), cancel).await?;
         }
     }
 

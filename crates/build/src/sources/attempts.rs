@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_progress::Task;
 use kiln_registry::retries::{self, Listener};
 
 use super::net::wait;
@@ -88,8 +89,8 @@ impl<'a> Attempts<'a> {
 }
 
 /// Shows on a task what is sent again.
-pub(super) fn shown(watch: &Watch<'_>) -> Listener {
-    let task = watch.task.clone();
+pub(crate) fn shown(task: &Task) -> Listener {
+    let task = task.clone();
     Arc::new(move |retry: &retries::Retry| task.wait(retry.to_string()))
 }
 

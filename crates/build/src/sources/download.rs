@@ -82,7 +82,7 @@ impl Sources {
             headers.push(("authorization", authorization));
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let asked = retries::heard(shown(watch), self.web.web_get(&source.url, &headers));
+        let asked = retries::heard(shown(watch.task), self.web.web_get(&source.url, &headers));
         Ok(wait(watch, asked)??)
     }
 

@@ -20,6 +20,7 @@ use kiln_store::{Key, Layer, LayerId, NewRecord, Record, Store};
 
 use crate::client::Client;
 
+pub(crate) use attempts::shown;
 pub use contexts::{ContextFetcher, FetchedContext, RemoteContext};
 pub use error::SourceError;
 

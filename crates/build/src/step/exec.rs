@@ -98,7 +98,7 @@ impl Steps {
         execution.process.identity.additional_gids.extend(surroundings.groups);
         set_variables(&mut execution.process.env, surroundings.variables);
         execution.cancellation = cancellation.clone();
-        let locks = std::iter::once(held.lock).chain(held.caches.iter().map(|cache| &cache.lock));
+        let locks = held.locks.iter().chain(held.caches.iter().map(|cache| &cache.lock));
         let locks: Result<Vec<_>, _> = locks.map(LockGuard::duplicate).collect();
         execution.held_locks = locks?;
         self.note_tier();

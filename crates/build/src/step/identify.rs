@@ -95,6 +95,29 @@ impl Steps {
         if provisional { Identity::Provisional(builder.finish()) } else { Identity::Known(builder.finish()) }
     }
 
+    /// A second name for the lock of a step that takes something from a context: that of the files' states. Where one
+    /// process knows the bytes and another does not yet, their keys differ and this is the same.
+    pub(crate) fn lock_by_states(&self, id: VertexId) -> Result<Option<Key>, StepProblem> {
+        if !self.reads_context(id) {
+            return Ok(None);
+        }
+        let (selections, inputs) = (self.context_selections(id)?, self.input_recipes(id));
+        let mut next = selections.iter();
+        let mut keys = Vec::new();
+        for index in self.used_inputs(id) {
+            let from_context = self.input_context(self.vertex(id).inputs[index].vertex)?.is_some();
+            keys.push(match (from_context, inputs.get(index)) {
+                (true, _) => {
+                    let digest = next.next().map_or([0; 32], |copy| stamps(&copy.1));
+                    InputKey::Selection { digest, of_bytes: false }
+                }
+                (false, Some(key)) => InputKey::Key(*key),
+                (false, None) => return Ok(None),
+            });
+        }
+        Ok(Some(*self.identity_of(id, &keys).lock_key()))
+    }
+
     /// How faithfully a process runs; file operations are the same everywhere.
     pub(super) fn fidelity(&self, id: VertexId) -> &'static str {
         match &self.vertex(id).op {

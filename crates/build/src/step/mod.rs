@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_graph::{Definition, ImageSource, Op, SourceOp, Vertex, VertexId};
 use kiln_images::pull;
 use kiln_progress::{Sink, Task, Warning};
+use kiln_registry::retries;
 use kiln_sandbox::{Bounds, Cancellation, Sandbox, Tier};
 use kiln_solver::{Identity, Product};
 use kiln_store::{Key, Layer, LockGuard, Store, Union};
@@ -36,13 +37,13 @@ use crate::error::StepProblem;
 use crate::explain::{Texts, Trace};
 use crate::file::Selection;
 use crate::request::Allowed;
-use crate::sources::Sources;
+use crate::sources::{Sources, shown};
 use crate::tree::Tree;
 
 pub(crate) use cache_mount::HeldCache;
+pub(crate) use distant::{Distant, Slot};
 pub(crate) use exec::StepOutput;
 pub(crate) use handover::Handover;
-pub(crate) use distant::{Distant, Slot};
 pub(crate) use record::Effects;
 pub(crate) use rootfs::Rootfs;
 
@@ -118,8 +119,8 @@ pub(crate) struct Steps {
 pub(crate) struct Held<'a> {
     /// Its key, which others wait for.
     pub(crate) key: &'a Key,
-    /// The lock of that key.
-    pub(crate) lock: &'a LockGuard,
+    /// Its locks.
+    pub(crate) locks: &'a [LockGuard],
     /// Its cache directories.
     pub(crate) caches: &'a [HeldCache],
 }
@@ -240,8 +241,8 @@ impl Steps {
         let gone =
             || StepProblem::Other(format!("layers of {} are gone; pull or load it again", image.reference.familiar()));
         let known = known.ok_or_else(gone)?;
-        let pulled = pull::layers(&self.store, &self.registry, &image.reference, &known, task).await;
-        pulled.map_err(StepProblem::from)
+        let pulling = pull::layers(&self.store, &self.registry, &image.reference, &known, task);
+        retries::heard(shown(task), pulling).await.map_err(StepProblem::from)
     }
 
     /// Stacks or splits root file systems: nothing runs and nothing is recorded.

@@ -23,6 +23,8 @@ pub(super) fn find(store: &Store, key: &Key) -> Result<Option<PackedLayer>, kiln
     let Ok(packed) = serde_json::from_str::<PackedLayer>(&record.effects) else {
         return Ok(None);
     };
+    // Pinned before it is looked at: what is there then stays.
+    store.leases().pin_blobs(std::slice::from_ref(&packed.descriptor.digest))?;
     let size = store.blobs().size(&packed.descriptor.digest)?;
     Ok((size == Some(packed.descriptor.size)).then_some(packed))
 }
