@@ -238,14 +238,13 @@ impl Sender<'_> {
         held: HashMap<Digest, PortableLayer>,
         layers: impl Iterator<Item = &'l Layer>,
     ) -> Result<HashMap<Digest, PortableLayer>, SendError> {
-        let mut confirmed = HashMap::new();
+        let mut asked = Vec::new();
         for layer in layers {
-            let Some(known) = layer.diff_id()?.and_then(|diff_id| held.get(&diff_id)) else { continue };
-            if self.depot.holds(&known.blob).await? {
-                confirmed.insert(known.diff_id.clone(), known.clone());
-            }
+            let known = layer.diff_id()?.and_then(|diff_id| held.get(&diff_id));
+            asked.extend(known.map(|known| known.blob.clone()));
         }
-        Ok(confirmed)
+        let there = self.depot.holds_of(asked).await?;
+        Ok(held.into_iter().filter(|(_, known)| there.contains(&known.blob.digest)).collect())
     }
 
     /// The layers that lie elsewhere, brought here unless the depot has them. One that cannot be had is left out.

@@ -26,12 +26,14 @@ mod fetch;
 mod registry;
 mod unite;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
 use kiln_registry::{BlobSource, Client};
 
@@ -45,6 +47,9 @@ use bucket::Objects;
 use directory::Directory;
 use registry::Repository;
 use unite::AtTag;
+
+/// How many questions are asked at the same time.
+const AT_ONCE: usize = 8;
 
 /// When writers tidy up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +222,16 @@ impl Depot {
             Place::Registry(place) => place.holds(&descriptor.digest).await,
             Place::Bucket(place) => place.holds(descriptor, self.policy.grace).await,
         }
+    }
+
+    /// Which of these blobs the depot [holds](Depot::holds); several are asked for at the same time.
+    ///
+    /// # Errors
+    /// As [`Depot::holds`].
+    pub async fn holds_of(&self, blobs: Vec<Descriptor>) -> Result<HashSet<Digest>> {
+        let asked = stream::iter(blobs).map(async |blob| Ok(self.holds(&blob).await?.then_some(blob.digest)));
+        let held: Vec<Option<Digest>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(held.into_iter().flatten().collect())
     }
 
     /// Puts a blob unless it is [held](Depot::holds). It appears whole or not at all.

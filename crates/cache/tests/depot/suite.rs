@@ -113,6 +113,9 @@ pub(crate) async fn readers_unite_what_writers_left(place: &impl UnderTest) {
     let entry = write(&place.open(), "a", &[b"1", b"2"]).await;
     write(&place.open(), "b", &[b"2", b"3"]).await;
     assert_eq!(writers(&place.open()).await, ["a", "b"]);
+    let absent = layer(b"absent").descriptor;
+    let held = place.open().holds_of([&entry.blobs[..], &[absent]].concat()).await.unwrap();
+    assert_eq!(held, entry.blobs.iter().map(|blob| blob.digest.clone()).collect());
     let united = unite(&place.open()).await;
     assert!(united.leaflets.iter().any(|leaflet| leaflet.entry == entry));
     let names: Vec<_> = united.leaflets.iter().map(|leaflet| &leaflet.entry.id).collect();
