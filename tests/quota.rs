@@ -1,6 +1,8 @@
 //! A store with a quota: what it takes on disk while builds come and go, what of the cache stays, and what is said of
 //! what went.
 
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +33,21 @@ fn configure(kiln: &Kiln, text: &str) {
     std::fs::write(directory.join("config.toml"), text).unwrap();
 }
 
-/// Bytes that a directory takes on disk, as `du` counts them; what vanishes while it looks does not matter.
+/// The same as `du` while things are moved about: `du` would count a directory again that was moved from where it had
+/// been to where it has not been yet.
+fn taken(path: &Path) -> u64 {
+    let (mut open, mut seen, mut bytes) = (vec![path.to_owned()], HashSet::new(), 0);
+    while let Some(path) = open.pop() {
+        let Ok(status) = std::fs::symlink_metadata(&path) else { continue };
+        bytes += if seen.insert(status.ino()) { status.blocks() * 512 } else { 0 };
+        if status.is_dir() {
+            open.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
+    bytes
+}
+
+/// Bytes that a directory takes on disk, as `du` counts them.
 fn du(path: &Path) -> u64 {
     let output = Command::new("du").args(["-s", "--block-size=1"]).arg(path).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -52,7 +68,7 @@ fn watched(root: &Path, work: impl FnOnce()) -> u64 {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                most.fetch_max(du(root), Ordering::SeqCst);
+                most.fetch_max(taken(root), Ordering::SeqCst);
             }
         });
         work();

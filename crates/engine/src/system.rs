@@ -1,6 +1,6 @@
-//! The engine as a whole: `info`, `version`, `system df`, `system prune`.
+//! The engine as a whole: `info`, `version`, `system df`.
 
-use kiln_store::{Freed, Prune, Sharing, Usage};
+use kiln_store::Usage;
 use serde_json::{Value, json};
 
 use crate::containers::Phase;
@@ -9,59 +9,7 @@ use crate::{Engine, Error};
 /// Docker's API that the engine's JSON follows.
 const API_VERSION: &str = "1.50";
 
-/// What `system prune` shall delete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SystemPrune {
-    /// Images that no container uses, not only those without a name; and all of the build cache.
-    pub all: bool,
-    /// Tell what would go, and delete nothing.
-    pub dry_run: bool,
-}
-
-/// What `system prune` deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Ids of containers.
-    pub containers: Vec<String>,
-    /// Images, cache records, layers, bytes.
-    pub freed: Freed,
-}
-
 impl Engine {
-    /// Deletes stopped containers, images that nobody needs, and the build cache.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn prune(&self, what: SystemPrune) -> Result<Pruned, Error> {
-        let containers = self.prune_containers(what.dry_run)?;
-        let freed = self.store.prune(&Prune {
-            dangling_images: true,
-            unused_images: what.all,
-            cache_to: Some(0),
-            cache_mounts: what.all,
-            dry_run: what.dry_run,
-            ..Prune::default()
-        })?;
-        Ok(Pruned { containers, freed })
-    }
-
-    fn prune_containers(&self, dry_run: bool) -> Result<Vec<String>, Error> {
-        let mut gone = Vec::new();
-        for container in self.containers()? {
-            if container.state.phase == Phase::Running {
-                continue;
-            }
-            let key = self.store.containers().lock_key(&container.id);
-            // Somebody who starts or removes it now has it.
-            let Some(_lock) = self.store.locks().try_acquire(key, Sharing::Exclusive)? else { continue };
-            if !dry_run {
-                self.store.containers().remove(&container.id)?;
-            }
-            gone.push(container.id);
-        }
-        Ok(gone)
-    }
-
     /// Bytes per kind of thing.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ pub use locks::{LockGuard, LockKey, Locks, Sharing};
 pub use logs::{LogWriter, Logs};
 pub use mending::Retired;
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
-pub use prune::{CacheEntry, CacheKind, Collected, Freed, Limits, Prune};
+pub use prune::{CacheEntry, CacheKind, CachePart, Collected, Freed, Limits, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use repositories::Repositories;
 pub use rescue::Rescued;

@@ -82,12 +82,12 @@ mod tests {
         assert!(path.join("HEAD").is_file());
         assert_eq!(repositories.get("a").unwrap(), Some(path.clone()));
         assert_eq!(repositories.get("b").unwrap(), None);
-        let all = Prune { cache_to: Some(0), ..Prune::default() };
+        let all = Prune { cache: crate::CachePart::All, ..Prune::default() };
         let in_use = store.locks().acquire(repositories.lock_key("a"), Sharing::Exclusive, &|| false).unwrap();
         store.prune(&all).unwrap();
         assert!(path.is_dir());
         drop(in_use);
-        store.prune(&Prune { cache_to: Some(1 << 30), ..Prune::default() }).unwrap();
+        store.prune(&Prune { cache: crate::CachePart::DownTo(1 << 30), ..Prune::default() }).unwrap();
         assert!(path.is_dir(), "it was used just now");
         store.prune(&all).unwrap();
         assert!(!path.exists());

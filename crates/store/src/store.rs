@@ -274,6 +274,16 @@ impl Store {
         crate::prune::collect(&self.inner, limits, grown_only)
     }
 
+    /// Bytes on disk of every layer; files that several share count for one of them.
+    pub fn layer_sizes(&self) -> Result<std::collections::BTreeMap<LayerId, u64>> {
+        Ok(crate::measure::sizes(&self.inner)?.layers)
+    }
+
+    /// Bytes on disk of a directory or file; what is not there has none.
+    pub fn disk_use(&self, path: &Path) -> Result<u64> {
+        crate::usage::Disk::default().add(path)
+    }
+
     /// Bytes of the disk that the store is on: free, and all.
     pub fn disk(&self) -> Result<(u64, u64)> {
         crate::measure::disk(&self.inner)

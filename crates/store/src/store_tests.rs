@@ -99,7 +99,7 @@ fn what_a_killed_process_left_is_swept_and_a_living_one_is_left_alone() {
     let session = names(&root.join("tmp"));
     let beside = Store::open(&root, mode()).unwrap();
     assert!(names(&root.join("tmp")).contains(&session[0]));
-    let freed = beside.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    let freed = beside.prune(&Prune { cache: crate::CachePart::All, ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [], "a living process's lease holds its layer");
     drop(beside);
     other.kill().unwrap();
@@ -109,7 +109,7 @@ fn what_a_killed_process_left_is_swept_and_a_living_one_is_left_alone() {
     assert_eq!(names(&root.join("tmp").join(store.inner.session.name())), [""; 0]);
     assert_eq!(names(&root.join("layers")), [id.to_string()]);
     assert_eq!(names(&root.join("blobs/sha256")), [""; 0]);
-    let freed = store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    let freed = store.prune(&Prune { cache: crate::CachePart::All, ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [id]);
     assert!(freed.bytes > 0);
 }

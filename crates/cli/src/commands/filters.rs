@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use kiln_engine::CacheFilter;
+
 use crate::failure::Failure;
+use crate::moment;
+
+/// The names of filters of the build cache.
+pub(super) const CACHE: [&str; 10] =
+    ["description", "id", "immutable", "inuse", "mutable", "private", "shared", "type", "until", "unused-for"];
 
 /// Filters by name; every name must be satisfied, by any of its values (by all of them for labels).
 #[derive(Debug, Default)]
@@ -42,6 +49,54 @@ impl Filters {
             None => labels.contains_key(wanted),
         };
         self.values.get("label").is_none_or(|wanted| wanted.iter().all(satisfied))
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether these labels satisfy every `label` filter, and none of those called `label!`.
+    pub(super) fn prunes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has = |unwanted: &String| match unwanted.split_once('=') {
+            Some((name, value)) => labels.get(name).is_some_and(|found| found == value),
+            None => labels.contains_key(unwanted),
+        };
+        self.labels(labels) && !self.values("label!").iter().any(has)
+    }
+
+    /// The moment that `until` names, in seconds since 1970: a moment, or how long ago it was.
+    pub(super) fn until(&self) -> Result<Option<i64>, Failure> {
+        match self.values("until") {
+            [] => Ok(None),
+            [text] => moment::parse(text)
+                .map(Some)
+                .ok_or_else(|| Failure::new(format!("Error response from daemon: invalid filter 'until=[{text}]'"))),
+            _ => Err(Failure::new("Error response from daemon: more than one until filter specified")),
+        }
+    }
+
+    /// What the filters ask of parts of the build cache.
+    pub(super) fn of_cache(&self) -> Result<Vec<CacheFilter>, Failure> {
+        let mut found = Vec::new();
+        let times: usize = ["until", "unused-for"].iter().map(|name| self.values(name).len()).sum();
+        if times > 1 {
+            return Err(Failure::new("Error response from daemon: conflicting filters: until, unused-for"));
+        }
+        found.extend(self.until()?.map(CacheFilter::UnusedSince));
+        for text in self.values("unused-for") {
+            let invalid = || Failure::new(format!("Error response from daemon: invalid filter 'unused-for=[{text}]'"));
+            found.push(CacheFilter::UnusedSince(moment::parse(text).ok_or_else(invalid)?));
+        }
+        found.extend(self.values("id").iter().cloned().map(CacheFilter::Id));
+        found.extend(self.values("type").iter().cloned().map(CacheFilter::Kind));
+        found.extend(self.values("description").iter().cloned().map(CacheFilter::Description));
+        found.extend(self.truth("inuse")?.map(CacheFilter::InUse));
+        found.extend(self.truth("shared")?.map(CacheFilter::Shared));
+        found.extend(self.truth("private")?.map(|private| CacheFilter::Shared(!private)));
+        found.extend(self.truth("mutable")?.map(CacheFilter::Mutable));
+        found.extend(self.truth("immutable")?.map(|immutable| CacheFilter::Mutable(!immutable)));
+        Ok(found)
     }
 
     /// The values of `name`.

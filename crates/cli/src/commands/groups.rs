@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::caller::Caller;
 use super::inspect::Kind;
 use super::{
-    build, check, df, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
+    build, check, df, du, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
     volume,
 };
 use crate::failure::Failure;
@@ -15,8 +15,10 @@ use crate::failure::Failure;
 pub(crate) enum Builder {
     /// Build an image from a Dockerfile
     Build(Box<build::BuildArguments>),
+    /// Show what the build cache consists of
+    Du(du::DuArguments),
     /// Remove the build cache
-    Prune(prune::PruneArguments),
+    Prune(prune::BuilderPruneArguments),
 }
 
 /// `buildx …`
@@ -25,8 +27,10 @@ pub(crate) enum Buildx {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<build::BuildArguments>),
+    /// Show what the build cache consists of
+    Du(du::DuArguments),
     /// Remove the build cache
-    Prune(prune::PruneArguments),
+    Prune(prune::BuilderPruneArguments),
 }
 
 /// `container …`
@@ -65,7 +69,7 @@ pub(crate) enum Image {
     #[command(alias = "list")]
     Ls(images::ImagesArguments),
     /// Remove images that nobody needs
-    Prune(prune::PruneArguments),
+    Prune(prune::ImagePruneArguments),
     /// Download an image from a registry
     Pull(pull::PullArguments),
     /// Upload an image to its registry
@@ -107,6 +111,7 @@ impl Builder {
     pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
         match self {
             Builder::Build(arguments) => build::run(caller, arguments),
+            Builder::Du(arguments) => du::run(caller, arguments),
             Builder::Prune(arguments) => prune::builder(caller, arguments),
         }
     }
@@ -117,6 +122,7 @@ impl Buildx {
     pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
         match self {
             Buildx::Build(arguments) => build::run(caller, arguments),
+            Buildx::Du(arguments) => du::run(caller, arguments),
             Buildx::Prune(arguments) => prune::builder(caller, arguments),
         }
     }

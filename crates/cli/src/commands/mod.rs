@@ -5,6 +5,7 @@ mod cache;
 mod caller;
 mod check;
 mod df;
+mod du;
 mod explain;
 mod filters;
 mod fmt;

@@ -3,18 +3,19 @@
 use std::io::BufRead;
 use std::process::ExitCode;
 
-use kiln_engine::{Engine, Error, Phase, SystemPrune};
-use kiln_store::{Freed, Prune};
+use kiln_engine::{CacheFilter, CachePrune, Engine, ImagePrune, Pruned, SystemPrune, Which};
 
 use super::caller::Caller;
+use super::du;
 use super::engine;
-use crate::failure::{Failure, chain};
+use super::filters::{CACHE, Filters};
+use crate::failure::Failure;
 use crate::{output, size};
 
 /// The flags of `system prune`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct SystemPruneArguments {
-    /// All images that no container uses, not only those without a name; and cache mounts
+    /// All images that no container uses, not only those without a name; and all of the build cache
     #[arg(short, long)]
     all: bool,
     /// Do not ask
@@ -26,23 +27,55 @@ pub(crate) struct SystemPruneArguments {
     /// Tell what would go, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Not supported yet
-    #[arg(long = "filter", value_name = "NAME=VALUE", hide = true)]
+    /// Only what satisfies this: label, label!, until
+    #[arg(long = "filter", value_name = "NAME=VALUE")]
     filters: Vec<String>,
 }
 
-/// The flags of `image prune` and `builder prune`.
+/// The flags of `image prune`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct PruneArguments {
-    /// Not only what is surely of no use
+pub(crate) struct ImagePruneArguments {
+    /// All images that no container uses, not only those without a name
     #[arg(short, long)]
     all: bool,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Not supported yet
-    #[arg(long = "filter", value_name = "NAME=VALUE", hide = true)]
+    /// Tell what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only what satisfies this: dangling, label, label!, until
+    #[arg(long = "filter", value_name = "NAME=VALUE")]
     filters: Vec<String>,
+}
+
+/// The flags of `builder prune`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct BuilderPruneArguments {
+    /// Also what images need, and what is of use inside only
+    #[arg(short, long)]
+    all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Tell what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only what satisfies this: description, id, immutable, inuse, mutable, private, shared, type, until, unused-for
+    #[arg(long = "filter", value_name = "NAME=VALUE")]
+    filters: Vec<String>,
+    /// Keep this much of the cache, what was used last
+    #[arg(long, alias = "keep-storage", value_name = "SIZE", value_parser = size::parse)]
+    reserved_space: Option<u64>,
+    /// Keep no more than this
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    max_used_space: Option<u64>,
+    /// Remove until this much of the disk is free
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    min_free_space: Option<u64>,
+    /// Tell all that is known of what goes
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// The flags of `container prune`.
@@ -51,105 +84,141 @@ pub(crate) struct ContainerPruneArguments {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Not supported yet
-    #[arg(long = "filter", value_name = "NAME=VALUE", hide = true)]
+    /// Tell what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only what satisfies this: label, label!, until
+    #[arg(long = "filter", value_name = "NAME=VALUE")]
     filters: Vec<String>,
 }
 
 /// Removes what nobody needs.
 pub(crate) fn system(caller: &Caller, arguments: &SystemPruneArguments) -> Result<ExitCode, Failure> {
-    refuse_filters(&arguments.filters)?;
+    let filters = Filters::parse(&arguments.filters, &["label", "label!", "until"])?;
     if arguments.volumes {
         return Err(Failure::new("not supported yet: --volumes"));
     }
+    let until = filters.until()?;
     let images = match arguments.all {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
     let cache = if arguments.all { "all build cache" } else { "unused build cache" };
-    let warning = format!(
+    let mut warning = format!(
         "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  - {images}\n  - {cache}\n"
     );
+    if !arguments.filters.is_empty() {
+        warning.push_str(&format!(
+            "\n  Items to be pruned will be filtered with:\n  - {}\n",
+            arguments.filters.join("\n  - ")
+        ));
+    }
     if !arguments.force && !arguments.dry_run && !confirmed(&warning)? {
         return Ok(ExitCode::SUCCESS);
     }
     let host = caller.host()?;
-    let what = SystemPrune { all: arguments.all, dry_run: arguments.dry_run };
-    let pruned = engine(&host).prune(what)?;
-    print_containers(&pruned.containers)?;
-    print_freed(&pruned.freed, arguments.dry_run)?;
-    Ok(ExitCode::SUCCESS)
+    let engine = engine(&host);
+    let cache = CachePrune {
+        all: arguments.all,
+        filters: until.map(CacheFilter::UnusedSince).into_iter().collect(),
+        ..CachePrune::default()
+    };
+    let what = SystemPrune {
+        containers: containers_meant(&engine, &filters)?,
+        images: Some(images_meant(&engine, &filters, arguments.all)?),
+        cache: Some(cache),
+        dry_run: arguments.dry_run,
+    };
+    let pruned = engine.prune(&what)?;
+    print_containers(&pruned)?;
+    print_images(&pruned)?;
+    print_cache(&pruned)?;
+    print_total(&pruned, arguments.dry_run)
 }
 
 /// Removes images.
-pub(crate) fn images(caller: &Caller, arguments: &PruneArguments) -> Result<ExitCode, Failure> {
-    refuse_filters(&arguments.filters)?;
-    let warning = match arguments.all {
+pub(crate) fn images(caller: &Caller, arguments: &ImagePruneArguments) -> Result<ExitCode, Failure> {
+    let filters = Filters::parse(&arguments.filters, &["dangling", "label", "label!", "until"])?;
+    filters.until()?;
+    let all = arguments.all || filters.truth("dangling")? == Some(false);
+    let warning = match all {
         true => "This will remove all images without at least one container associated to them.",
         false => "This will remove all dangling images.",
     };
-    if !arguments.force && !confirmed(warning)? {
+    if !arguments.force && !arguments.dry_run && !confirmed(warning)? {
         return Ok(ExitCode::SUCCESS);
     }
     let host = caller.host()?;
-    let what = Prune { dangling_images: true, unused_images: arguments.all, ..Prune::default() };
-    print_freed(&host.store.prune(&what).map_err(of_store)?, false)?;
-    Ok(ExitCode::SUCCESS)
+    let engine = engine(&host);
+    let images = Some(images_meant(&engine, &filters, all)?);
+    let pruned = engine.prune(&SystemPrune { images, dry_run: arguments.dry_run, ..SystemPrune::default() })?;
+    print_images(&pruned)?;
+    print_total(&pruned, arguments.dry_run)
 }
 
 /// Removes the build cache.
-pub(crate) fn builder(caller: &Caller, arguments: &PruneArguments) -> Result<ExitCode, Failure> {
-    refuse_filters(&arguments.filters)?;
+pub(crate) fn builder(caller: &Caller, arguments: &BuilderPruneArguments) -> Result<ExitCode, Failure> {
+    let filters = Filters::parse(&arguments.filters, &CACHE)?.of_cache()?;
     let warning = match arguments.all {
         true => "This will remove all build cache.",
         false => "This will remove all dangling build cache.",
     };
-    if !arguments.force && !confirmed(warning)? {
+    if !arguments.force && !arguments.dry_run && !confirmed(warning)? {
         return Ok(ExitCode::SUCCESS);
     }
     let host = caller.host()?;
-    let what = Prune { cache_to: Some(0), cache_mounts: arguments.all, ..Prune::default() };
-    let freed = host.store.prune(&what).map_err(of_store)?;
-    output::line(format_args!("Total:\t{}", size::words(freed.bytes)))?;
+    let cache = CachePrune {
+        all: arguments.all,
+        filters,
+        reserved: arguments.reserved_space.unwrap_or_default(),
+        max_used: arguments.max_used_space.unwrap_or_default(),
+        min_free: arguments.min_free_space.unwrap_or_default(),
+    };
+    let what = SystemPrune { cache: Some(cache), dry_run: arguments.dry_run, ..SystemPrune::default() };
+    let pruned = engine(&host).prune(&what)?;
+    du::print(&pruned.cache, arguments.verbose)?;
+    output::line(format_args!("Total:\t{}", size::words(pruned.freed.bytes)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Removes containers that do not run.
 pub(crate) fn containers(caller: &Caller, arguments: &ContainerPruneArguments) -> Result<ExitCode, Failure> {
-    refuse_filters(&arguments.filters)?;
-    if !arguments.force && !confirmed("This will remove all stopped containers.")? {
+    let filters = Filters::parse(&arguments.filters, &["label", "label!", "until"])?;
+    filters.until()?;
+    if !arguments.force && !arguments.dry_run && !confirmed("This will remove all stopped containers.")? {
         return Ok(ExitCode::SUCCESS);
     }
     let host = caller.host()?;
-    let before = host.store.usage().map_err(of_store)?.container_bytes;
-    print_containers(&stopped_removed(&engine(&host))?)?;
-    let after = host.store.usage().map_err(of_store)?.container_bytes;
-    output::line(format_args!("Total reclaimed space: {}", size::words(before.saturating_sub(after))))?;
-    Ok(ExitCode::SUCCESS)
+    let engine = engine(&host);
+    let containers = containers_meant(&engine, &filters)?;
+    let pruned = engine.prune(&SystemPrune { containers, dry_run: arguments.dry_run, ..SystemPrune::default() })?;
+    print_containers(&pruned)?;
+    print_total(&pruned, arguments.dry_run)
 }
 
-/// Ids of what was removed; somebody may start or remove one at the same time.
-fn stopped_removed(engine: &Engine) -> Result<Vec<String>, Failure> {
-    let mut removed = Vec::new();
-    for container in engine.containers()? {
-        if container.state.phase == Phase::Running {
-            continue;
-        }
-        match engine.remove(&container.id, false, false) {
-            Ok(()) => removed.push(container.id),
-            Err(Error::Running(_) | Error::NoSuchContainer(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+fn containers_meant(engine: &Engine, filters: &Filters) -> Result<Which<String>, Failure> {
+    let until = filters.until()?;
+    if filters.is_empty() {
+        return Ok(Which::All);
     }
-    Ok(removed)
+    let list = engine.list(true)?.into_iter();
+    let meant = list.filter(|one| {
+        until.is_none_or(|until| one.created < until) && filters.prunes_labels(&one.container.settings.labels)
+    });
+    Ok(Which::Only(meant.map(|one| one.id).collect()))
 }
 
-fn refuse_filters(filters: &[String]) -> Result<(), Failure> {
-    if filters.is_empty() { Ok(()) } else { Err(Failure::new("not supported yet: --filter of prune")) }
-}
-
-fn of_store(error: kiln_store::Error) -> Failure {
-    Failure::new(format!("Error response from daemon: {}", chain(&error)))
+fn images_meant(engine: &Engine, filters: &Filters, named: bool) -> Result<ImagePrune, Failure> {
+    let until = filters.until()?;
+    if until.is_none() && filters.values("label").is_empty() && filters.values("label!").is_empty() {
+        return Ok(ImagePrune { named, only: None });
+    }
+    let images = engine.images()?.into_iter();
+    let meant = images.filter(|image| {
+        let old = until.is_none_or(|until| image.created.unwrap_or_default() < until);
+        old && filters.prunes_labels(&image.labels)
+    });
+    Ok(ImagePrune { named, only: Some(meant.map(|image| image.id).collect()) })
 }
 
 /// Asks; anything but `y` is a no.
@@ -160,31 +229,39 @@ fn confirmed(warning: &str) -> Result<bool, Failure> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn print_containers(ids: &[String]) -> Result<(), Failure> {
-    if !ids.is_empty() {
-        output::line(format_args!("Deleted Containers:\n{}\n", ids.join("\n")))?;
+fn print_containers(pruned: &Pruned) -> Result<(), Failure> {
+    if !pruned.containers.is_empty() {
+        output::line(format_args!("Deleted Containers:\n{}\n", pruned.containers.join("\n")))?;
     }
     Ok(())
 }
 
-fn print_freed(freed: &Freed, dry_run: bool) -> Result<(), Failure> {
-    if !freed.images.is_empty() {
-        output::line(format_args!("Deleted Images:"))?;
-        for (id, names) in &freed.images {
-            for name in names {
-                output::line(format_args!(
-                    "untagged: {}",
-                    name.parse::<kiln_oci::Reference>().map_or_else(|_| name.clone(), |name| name.familiar())
-                ))?;
-            }
-            output::line(format_args!("deleted: {id}"))?;
+fn print_images(pruned: &Pruned) -> Result<(), Failure> {
+    if pruned.freed.images.is_empty() {
+        return Ok(());
+    }
+    output::line(format_args!("Deleted Images:"))?;
+    for (id, names) in &pruned.freed.images {
+        for name in names {
+            let name = name.parse::<kiln_oci::Reference>().map_or_else(|_| name.clone(), |name| name.familiar());
+            output::line(format_args!("untagged: {name}"))?;
         }
-        output::line("")?;
+        output::line(format_args!("deleted: {id}"))?;
     }
-    if freed.records > 0 {
-        output::line(format_args!("Deleted build cache objects: {}\n", freed.records))?;
-    }
-    let what = if dry_run { "Total reclaimable space" } else { "Total reclaimed space" };
-    output::line(format_args!("{what}: {}", size::words(freed.bytes)))?;
+    output::line("")?;
     Ok(())
+}
+
+fn print_cache(pruned: &Pruned) -> Result<(), Failure> {
+    if !pruned.cache.is_empty() {
+        let ids: Vec<&str> = pruned.cache.iter().map(|entry| entry.id.as_str()).collect();
+        output::line(format_args!("Deleted build cache objects:\n{}\n", ids.join("\n")))?;
+    }
+    Ok(())
+}
+
+fn print_total(pruned: &Pruned, dry_run: bool) -> Result<ExitCode, Failure> {
+    let what = if dry_run { "Total reclaimable space" } else { "Total reclaimed space" };
+    output::line(format_args!("{what}: {}", size::words(pruned.freed.bytes)))?;
+    Ok(ExitCode::SUCCESS)
 }

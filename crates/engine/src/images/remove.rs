@@ -52,7 +52,7 @@ impl Engine {
         removed.extend(others.into_iter().map(Removed::Deleted));
         if is_last || removed.len() > names.len() {
             // Layers and blobs that nothing else names; the cache may be as large as it is.
-            self.store.prune(&Prune { cache_to: Some(u64::MAX), ..Prune::default() })?;
+            self.store.prune(&Prune { cache: kiln_store::CachePart::Unnamed, ..Prune::default() })?;
         }
         Ok(removed)
     }

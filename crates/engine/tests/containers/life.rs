@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kiln_engine::{CreateOptions, Error, Network, Phase, SystemPrune, Tier};
+use kiln_engine::{CachePrune, CreateOptions, Error, ImagePrune, Network, Phase, SystemPrune, Tier, Which};
 
 use crate::Case;
 use crate::bench::{self, Bench, Ran, options};
@@ -253,10 +253,16 @@ fn users_come_from_what_the_container_changed(bench: &Bench) {
 
 fn prune_takes_what_does_not_run(bench: &Bench) {
     bench.run(&options(&["true"])).unwrap();
-    let dry = SystemPrune { all: false, dry_run: true };
-    assert_eq!(bench.engine.prune(dry).unwrap().containers.len(), 1);
+    let all = SystemPrune {
+        containers: Which::All,
+        images: Some(ImagePrune::default()),
+        cache: Some(CachePrune::default()),
+        dry_run: false,
+    };
+    let dry = bench.engine.prune(&SystemPrune { dry_run: true, ..all.clone() }).unwrap();
+    assert_eq!(dry.containers.len(), 1);
     assert_eq!(bench.engine.containers().unwrap().len(), 1);
-    assert_eq!(bench.engine.prune(SystemPrune::default()).unwrap().containers.len(), 1);
+    assert_eq!(bench.engine.prune(&all).unwrap(), dry);
     assert!(bench.engine.containers().unwrap().is_empty());
     assert_eq!(bench.engine.images().unwrap().len(), 1);
 }

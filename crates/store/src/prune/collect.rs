@@ -45,9 +45,10 @@ pub struct Collected {
 /// Brings the store within its limits, as far as what nobody needs allows. `grown_only`: has a look at the quota only
 /// if this session put anything into the store since it last collected.
 pub(crate) fn collect(store: &Arc<Inner>, limits: &Limits, grown_only: bool) -> Result<Collected> {
-    let grown = store.recency.take_grown();
-    let within = Limits { quota: limits.quota.filter(|_| grown || !grown_only), ..*limits };
-    let within = Limits { cache_mounts: within.cache_mounts.filter(|_| grown || !grown_only), ..within };
+    // Asked only here, for whoever looks at no quota must not answer for whoever does.
+    let looks = !grown_only || store.recency.take_grown();
+    let within = Limits { quota: limits.quota.filter(|_| looks), ..*limits };
+    let within = Limits { cache_mounts: within.cache_mounts.filter(|_| looks), ..within };
     if !may_be_beyond(store, &within)? {
         return Ok(Collected::default());
     }
@@ -115,7 +116,7 @@ impl Collector<'_> {
         loop {
             let sizes = measure::sizes(self.store)?;
             let Some(beyond) = sizes.total().checked_sub(quota).filter(|beyond| *beyond > 0) else { return Ok(()) };
-            let goal = Goal { bytes: beyond, young: self.young(), spares_young: false, busy: &self.busy };
+            let goal = Goal { bytes: beyond, young: self.young(), spares_young: false, ..Goal::of(&self.busy) };
             let plan = plan::least_recently_used(&Holdings::load(self.store)?, &sizes, goal);
             if !self.execute(&plan, EvictionCause::Quota)? {
                 self.collected.over_quota = Some(beyond);
@@ -129,7 +130,7 @@ impl Collector<'_> {
         loop {
             let (free, _) = measure::disk(self.store)?;
             let Some(missing) = keep_free.checked_sub(free).filter(|missing| *missing > 0) else { return Ok(()) };
-            let goal = Goal { bytes: missing, young: self.young(), spares_young: true, busy: &self.busy };
+            let goal = Goal { bytes: missing, young: self.young(), spares_young: true, ..Goal::of(&self.busy) };
             let sizes = measure::sizes(self.store)?;
             let plan = plan::least_recently_used(&Holdings::load(self.store)?, &sizes, goal);
             if !self.execute(&plan, EvictionCause::FreeSpace)? {
@@ -167,6 +168,7 @@ impl Freed {
         self.layers.extend(other.layers);
         self.blobs.extend(other.blobs);
         self.cache_mounts += other.cache_mounts;
+        self.entries.extend(other.entries);
         self.bytes += other.bytes;
     }
 }

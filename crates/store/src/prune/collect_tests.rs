@@ -162,6 +162,8 @@ fn a_session_that_put_nothing_in_looks_at_no_quota() {
     let limits = Limits { quota: Some(1), ..Limits::default() };
     assert_eq!(store.collect(&limits, true).unwrap(), Collected::default());
     store.blobs().insert(b"new").unwrap();
+    // A look at the free space beside it changes nothing.
+    store.collect(&Limits { keep_free: Some(1), ..Limits::default() }, false).unwrap();
     assert!(store.collect(&limits, true).unwrap().freed.bytes > 0);
     assert_eq!(store.collect(&limits, true).unwrap(), Collected::default());
 }

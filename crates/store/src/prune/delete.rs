@@ -66,8 +66,8 @@ impl Needed {
     }
 }
 
-/// Deletes records, except those that another session used after they were planned (`turn`), and tells how many went.
-pub(super) fn records(store: &Inner, records: &[(i64, i64)], why: EvictionCause) -> Result<u64> {
+/// Deletes records, except those that another session used after they were planned (`turn`), and tells which went.
+pub(super) fn records(store: &Inner, records: &[(i64, i64)], why: EvictionCause) -> Result<Vec<i64>> {
     store.database.write(|db| {
         let unused = |(id, turn): &&(i64, i64)| {
             let query = "SELECT 1 FROM records WHERE id = ?1 AND turn = ?2";
@@ -79,7 +79,8 @@ pub(super) fn records(store: &Inner, records: &[(i64, i64)], why: EvictionCause)
                 gone.push(each.0);
             }
         }
-        Ok(evictions::evict(db, &gone, why)? as u64)
+        evictions::evict(db, &gone, why)?;
+        Ok(gone)
     })
 }
 

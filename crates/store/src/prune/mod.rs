@@ -12,7 +12,6 @@ mod plan;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use kiln_oci::Digest;
 
@@ -45,16 +44,30 @@ pub struct Prune {
     pub unused_images: bool,
     /// Of the images meant, only these.
     pub images: Option<BTreeSet<Digest>>,
-    /// Cache records, least recently used first, until what only the cache needs is at most so many bytes; `Some(0)` for all.
-    pub cache_to: Option<u64>,
+    /// What of the build cache goes.
+    pub cache: CachePart,
     /// Directories of cache mounts that nobody uses now.
     pub cache_mounts: bool,
     /// Of the cache, only the entries with these ids ([`CacheEntry::id`]).
     pub only: Option<BTreeSet<String>>,
-    /// Of all the above, only what was not used for so long.
-    pub unused_for: Option<Duration>,
+    /// These containers count as gone, by their ids: what only they need is of no use.
+    pub without_containers: BTreeSet<String>,
     /// Tell what would go, and delete nothing.
     pub dry_run: bool,
+}
+
+/// A part of the build cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CachePart {
+    /// What nothing names any more, if images are deleted, and nothing otherwise.
+    #[default]
+    Nothing,
+    /// What nothing names any more.
+    Unnamed,
+    /// The least recently used, until what only the cache needs takes at most so many bytes. No image goes then.
+    DownTo(u64),
+    /// Everything.
+    All,
 }
 
 /// What a prune deleted, or would delete.
@@ -70,12 +83,19 @@ pub struct Freed {
     pub blobs: Vec<Digest>,
     /// Cache mounts.
     pub cache_mounts: u64,
+    /// The parts of the cache that went, as [`CacheEntry::id`] names them.
+    pub entries: BTreeSet<String>,
     /// Bytes on disk that became free.
     pub bytes: u64,
 }
 
 pub(crate) fn prune(store: &Arc<Inner>, policy: &Prune) -> Result<Freed> {
-    let plan = plan::of_policy(Holdings::load(store)?, &measure::sizes(store)?, policy, now());
+    let (mut holdings, sizes) = (Holdings::load(store)?, measure::sizes(store)?);
+    holdings.containers.retain(|container| !policy.without_containers.contains(&container.id));
+    let plan = match policy.cache {
+        CachePart::DownTo(limit) => plan::down_to(&holdings, &sizes, policy, limit),
+        _ => plan::of_policy(holdings, &sizes, policy),
+    };
     let mut freed = match policy.dry_run {
         true => foreseen(store, &plan)?,
         false => execute(store, &plan, EvictionCause::Prune)?,
@@ -94,26 +114,28 @@ fn foreseen(store: &Arc<Inner>, plan: &plan::Plan) -> Result<Freed> {
         records: plan.records.len() as u64,
         layers: plan.layers.clone(),
         blobs,
+        entries: plan.records.iter().map(|(id, _)| entries::of_record(*id)).collect(),
         ..Freed::default()
     };
     for name in &plan.mounts {
         if store.locks.try_acquire(cache_mounts::key(name), Sharing::Exclusive)?.is_some() {
             freed.cache_mounts += 1;
+            freed.entries.insert(entries::of_mount(name));
             trees.push(cache_mounts::directory(store, name));
         }
     }
     freed.bytes = freed_with(&trees)?;
+    freed.name_layers_and_blobs();
     Ok(freed)
 }
 
 /// Deletes a plan.
 fn execute(store: &Arc<Inner>, plan: &plan::Plan, why: EvictionCause) -> Result<Freed> {
     let unnamed = why != EvictionCause::Prune;
-    let mut freed = Freed {
-        images: delete::images(store, &plan.images, unnamed)?,
-        records: delete::records(store, &plan.records, why)?,
-        ..Freed::default()
-    };
+    let images = delete::images(store, &plan.images, unnamed)?;
+    let records = delete::records(store, &plan.records, why)?;
+    let entries = records.iter().map(|id| entries::of_record(*id)).collect();
+    let mut freed = Freed { images, records: records.len() as u64, entries, ..Freed::default() };
     let mut trash = Vec::new();
     for (id, path) in delete::take_layers(store, &plan.layers)? {
         freed.layers.push(id);
@@ -126,41 +148,44 @@ fn execute(store: &Arc<Inner>, plan: &plan::Plan, why: EvictionCause) -> Result<
     for name in &plan.mounts {
         if let Some(path) = delete::take_mount(store, name)? {
             freed.cache_mounts += 1;
+            freed.entries.insert(entries::of_mount(name));
             trash.push(path);
         }
     }
     freed.bytes = freed_with(&trash)?;
+    freed.name_layers_and_blobs();
     trash.iter().try_for_each(|path| crate::remove::tree(path))?;
     Ok(freed)
 }
 
 /// Files that no table knows: logs, digests of contexts, fetched repositories.
 fn prune_files(store: &Inner, policy: &Prune, freed: &mut Freed) -> Result<()> {
-    let Some(limit) = policy.cache_to else { return Ok(()) };
-    let all = limit == 0 && policy.unused_for.is_none() && policy.only.is_none();
-    let only = |id: String| policy.only.as_ref().is_some_and(|only| only.contains(&id));
-    let keep = policy.unused_for.map_or(UNWRITTEN_KEEP, |time| i64::try_from(time.as_secs()).unwrap_or(UNWRITTEN_KEEP));
-    let oldest = now() - keep.min(UNWRITTEN_KEEP);
-    let context = |name: &str, written| match policy.only {
-        Some(_) => only(entries::of_context(name)),
-        None => written <= oldest,
-    };
-    let repository = |name: &str, used| match policy.only {
-        Some(_) => only(entries::of_repository(name)),
-        None => all || used <= oldest,
-    };
-    let mut places = Vec::new();
-    if policy.only.is_none() {
-        places.extend(chosen(&store.root.join("logs"), &|_, written| written <= now() - UNWRITTEN_KEEP)?);
+    if policy.cache == CachePart::Nothing {
+        return Ok(());
     }
-    places.extend(chosen(&store.root.join("contexts"), &context)?);
+    let oldest = now() - UNWRITTEN_KEEP;
+    let goes = |id: String, otherwise: bool| policy.only.as_ref().map_or(otherwise, |only| only.contains(&id));
+    for place in chosen(&store.root.join("logs"), &|_, written| written <= oldest)? {
+        discard(store, &place, policy.dry_run, freed)?;
+    }
+    let context = |name: &str, written| goes(entries::of_context(name), written <= oldest);
+    for place in chosen(&store.root.join("contexts"), &context)? {
+        freed.entries.insert(entries::of_context(&name_of(&place)));
+        discard(store, &place, policy.dry_run, freed)?;
+    }
+    let all = policy.cache == CachePart::All;
+    let repository = |name: &str, used| goes(entries::of_repository(name), all || used <= oldest);
     for place in chosen(&store.root.join(repositories::DIRECTORY), &repository)? {
-        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(_alone) = store.locks.try_acquire(repositories::key(&name), Sharing::Exclusive)? {
+        if let Some(_alone) = store.locks.try_acquire(repositories::key(&name_of(&place)), Sharing::Exclusive)? {
+            freed.entries.insert(entries::of_repository(&name_of(&place)));
             discard(store, &place, policy.dry_run, freed)?;
         }
     }
-    places.iter().try_for_each(|place| discard(store, place, policy.dry_run, freed))
+    Ok(())
+}
+
+fn name_of(place: &Path) -> String {
+    place.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Entries of a directory, by their names and the times when they were last written, in seconds since 1970.
@@ -183,6 +208,14 @@ fn chosen(directory: &Path, goes: &dyn Fn(&str, i64) -> bool) -> Result<Vec<Path
 fn discard(store: &Inner, place: &Path, dry_run: bool, freed: &mut Freed) -> Result<()> {
     freed.bytes += freed_with(&[place.to_owned()])?;
     if dry_run { Ok(()) } else { store.session.discard(place) }
+}
+
+impl Freed {
+    /// Layers and blobs may be entries of their own.
+    fn name_layers_and_blobs(&mut self) {
+        self.entries.extend(self.layers.iter().map(|id| entries::of_layer(*id)));
+        self.entries.extend(self.blobs.iter().map(|digest| entries::of_blob(&digest.to_string())));
+    }
 }
 
 /// Held by the one process that collects.

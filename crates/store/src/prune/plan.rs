@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kiln_oci::Digest;
 
-use super::Prune;
 use super::holdings::{Holdings, UsedRecord, blobs_of};
+use super::{CachePart, Prune, entries};
 use crate::images::Image;
 use crate::layers::LayerId;
 use crate::measure::Sizes;
@@ -40,6 +40,27 @@ pub(super) struct Goal<'a> {
     pub(super) spares_young: bool,
     /// Cache mounts that are in use.
     pub(super) busy: &'a HashSet<String>,
+    /// Only these parts of the cache, and no image.
+    pub(super) only: Option<&'a BTreeSet<String>>,
+    /// No image goes.
+    pub(super) spares_images: bool,
+}
+
+impl<'a> Goal<'a> {
+    pub(super) fn of(busy: &'a HashSet<String>) -> Self {
+        Self { bytes: 0, young: i64::MAX, spares_young: false, busy, only: None, spares_images: false }
+    }
+
+    fn allows(&self, item: &Item<'_>) -> bool {
+        let Some(only) = self.only else { return true };
+        only.contains(&match item {
+            Item::Blob(digest) => entries::of_blob(digest),
+            Item::Mount(name) => entries::of_mount(name),
+            Item::Layer(id) => entries::of_layer(*id),
+            Item::Record(record) => entries::of_record(record.id),
+            Item::Image(_) => return false,
+        })
+    }
 }
 
 /// Something that can go by itself.
@@ -56,7 +77,7 @@ enum Item<'a> {
 /// is possible, if that is less.
 pub(super) fn least_recently_used(holdings: &Holdings, sizes: &Sizes, goal: Goal<'_>) -> Plan {
     let in_use = holdings.images_in_use();
-    let is_root = |image: &&Image| image.is_named() || in_use.contains(&image.id);
+    let is_root = |image: &&Image| goal.spares_images || image.is_named() || in_use.contains(&image.id);
     let (roots, loose): (Vec<&Image>, Vec<&Image>) = holdings.images.iter().partition(is_root);
     let needed = needed_layers(holdings, &roots);
     let needed_blobs = needed_blobs(holdings, &roots);
@@ -73,6 +94,7 @@ pub(super) fn least_recently_used(holdings: &Holdings, sizes: &Sizes, goal: Goal
     let of_loose: HashSet<String> = loose.iter().flat_map(|image| blobs_of(image)).collect();
     let idle = |digest: &&String| !needed_blobs.contains(*digest) && !of_loose.contains(*digest);
     items.extend(holdings.blobs.keys().filter(idle).map(|digest| Item::Blob(digest)));
+    items.retain(|item| goal.allows(item));
     items.sort_by_cached_key(|item| order(holdings, item, goal.young));
     let chosen = choose(&items, holdings, sizes, goal, &needed, &mut users);
     useful(chosen, &needed, &users, &needed_blobs)
@@ -177,98 +199,61 @@ fn needed_blobs(holdings: &Holdings, roots: &[&Image]) -> HashSet<String> {
     roots.iter().flat_map(|image| blobs_of(image)).chain(holdings.pinned_blobs.iter().cloned()).collect()
 }
 
-/// What a policy makes go, at a time given in seconds since 1970.
-pub(super) fn of_policy(mut holdings: Holdings, sizes: &Sizes, policy: &Prune, now: i64) -> Plan {
-    let oldest = policy.unused_for.map_or(i64::MAX, |time| now - i64::try_from(time.as_secs()).unwrap_or(now));
-    let images = images_that_go(&mut holdings, policy, oldest);
+/// What of the cache goes until what only the cache needs takes at most so many bytes.
+pub(super) fn down_to(holdings: &Holdings, sizes: &Sizes, policy: &Prune, limit: u64) -> Plan {
     let roots: Vec<&Image> = holdings.images.iter().collect();
-    let needed = needed_layers(&holdings, &roots);
-    let needed_blobs = needed_blobs(&holdings, &roots);
-    let records = records_that_go(&holdings, sizes, policy, oldest, &needed);
-    let gone: HashSet<i64> = records.iter().map(|(id, _)| *id).collect();
-    let kept = holdings.records.iter().filter(|record| !gone.contains(&record.id));
-    let cached: HashSet<LayerId> = kept.flat_map(|record| record.layers.iter().copied()).collect();
-    let made: HashSet<LayerId> = holdings.records.iter().flat_map(|record| record.layers.iter().copied()).collect();
-    let anything = policy.dangling_images || policy.unused_images || policy.cache_to.is_some();
-    let selected = |id: &LayerId| match &policy.only {
-        Some(only) => {
-            only.contains(&super::entries::of_layer(*id)) || (made.contains(id) && !only_named(id, &holdings))
-        }
-        None => true,
+    let (needed, needed_blobs) = (needed_layers(holdings, &roots), needed_blobs(holdings, &roots));
+    let layers = sizes.layers.iter().filter(|(id, _)| !needed.contains(id)).map(|(_, bytes)| bytes);
+    let blobs = holdings.blobs.iter().filter(|(digest, _)| !needed_blobs.contains(*digest)).map(|(_, bytes)| bytes);
+    let total = layers.chain(blobs).chain(sizes.mounts.values()).sum::<u64>();
+    let busy = HashSet::new();
+    let bytes = total.saturating_sub(limit);
+    least_recently_used(
+        holdings,
+        sizes,
+        Goal { bytes, only: policy.only.as_ref(), spares_images: true, ..Goal::of(&busy) },
+    )
+}
+
+/// What a policy makes go.
+pub(super) fn of_policy(mut holdings: Holdings, sizes: &Sizes, policy: &Prune) -> Plan {
+    let images = images_that_go(&mut holdings, policy);
+    let roots: Vec<&Image> = holdings.images.iter().collect();
+    let (needed, needed_blobs) = (needed_layers(&holdings, &roots), needed_blobs(&holdings, &roots));
+    let selected = |id: String| policy.only.as_ref().is_none_or(|only| only.contains(&id));
+    let goes = |record: &&UsedRecord| policy.cache == CachePart::All && selected(entries::of_record(record.id));
+    let (gone, kept): (Vec<_>, Vec<_>) = holdings.records.iter().partition(goes);
+    let layers_of = |records: &[&UsedRecord]| -> HashSet<LayerId> {
+        records.iter().flat_map(|record| record.layers.iter().copied()).collect()
     };
-    let young = |id: &LayerId| holdings.recency.get(id).is_some_and(|(_, used)| *used > oldest);
-    let unnamed = |id: &&LayerId| {
-        anything && !needed.contains(id) && !cached.contains(id) && selected(id) && (made.contains(id) || !young(id))
+    let (made, cached) = (layers_of(&gone), layers_of(&kept));
+    let anything = policy.dangling_images || policy.unused_images || policy.cache != CachePart::Nothing;
+    // A layer that a step made goes with its record, a pulled one is a part of the cache by itself.
+    let goes = |id: &&LayerId| {
+        let with_record = made.contains(id) && !holdings.pulled.contains(id);
+        anything && !needed.contains(id) && !cached.contains(id) && (with_record || selected(entries::of_layer(**id)))
     };
-    let idle = |digest: &&String| {
-        let selected = policy.only.as_ref().is_none_or(|only| only.contains(&super::entries::of_blob(digest)));
-        anything && selected && !needed_blobs.contains(*digest)
-    };
-    let mounts = holdings.mounts.iter().filter(|(_, mount)| mount.used <= oldest).map(|(name, _)| name.clone());
-    let unknown = sizes.mounts.keys().filter(|name| !holdings.mounts.contains_key(*name)).cloned();
-    let selected =
-        |name: &String| policy.only.as_ref().is_none_or(|only| only.contains(&super::entries::of_mount(name)));
+    let idle = |digest: &&String| anything && !needed_blobs.contains(*digest) && selected(entries::of_blob(digest));
+    let mounts = sizes.mounts.keys().filter(|name| policy.cache_mounts && selected(entries::of_mount(name)));
     Plan {
-        layers: holdings.layers.iter().filter(unnamed).copied().collect(),
+        layers: holdings.layers.iter().filter(goes).copied().collect(),
         blobs: holdings.blobs.keys().filter(idle).cloned().collect(),
-        mounts: mounts.chain(unknown).filter(|name| policy.cache_mounts && selected(name)).collect(),
+        mounts: mounts.cloned().collect(),
+        records: gone.iter().map(|record| (record.id, record.turn)).collect(),
         images,
-        records,
     }
 }
 
-/// Whether a layer is listed by itself: it was pulled.
-fn only_named(id: &LayerId, holdings: &Holdings) -> bool {
-    holdings.pulled.contains(id)
-}
-
 /// Takes the images that go out of the holdings.
-fn images_that_go(holdings: &mut Holdings, policy: &Prune, oldest: i64) -> Vec<Image> {
+fn images_that_go(holdings: &mut Holdings, policy: &Prune) -> Vec<Image> {
     let in_use: HashSet<Digest> = holdings.images_in_use();
     let goes = |image: &Image| {
         let kind = policy.unused_images || (policy.dangling_images && !image.is_named());
         let selected = policy.images.as_ref().is_none_or(|only| only.contains(&image.id));
-        kind && selected && !in_use.contains(&image.id) && image.created.seconds <= oldest
+        kind && selected && !in_use.contains(&image.id)
     };
     let (gone, kept) = std::mem::take(&mut holdings.images).into_iter().partition(goes);
     holdings.images = kept;
-    gone
-}
-
-/// Which records go: all that the policy means, or the least recently used of them until what only the cache needs
-/// is small enough.
-fn records_that_go(
-    holdings: &Holdings,
-    sizes: &Sizes,
-    policy: &Prune,
-    oldest: i64,
-    needed: &HashSet<LayerId>,
-) -> Vec<(i64, i64)> {
-    let Some(limit) = policy.cache_to else { return Vec::new() };
-    let meant = |record: &&UsedRecord| {
-        let selected = policy.only.as_ref().is_none_or(|only| only.contains(&super::entries::of_record(record.id)));
-        record.used <= oldest && selected
-    };
-    let mut users: HashMap<LayerId, u64> = HashMap::new();
-    for layer in holdings.records.iter().flat_map(|record| &record.layers) {
-        *users.entry(*layer).or_default() += 1;
-    }
-    let size = |layer: &LayerId| sizes.layers.get(layer).copied().unwrap_or(0);
-    let mut total: u64 = users.keys().filter(|layer| !needed.contains(layer)).map(size).sum();
-    let mut gone = Vec::new();
-    for record in holdings.records.iter().filter(meant) {
-        if limit > 0 && total <= limit {
-            break;
-        }
-        gone.push((record.id, record.turn));
-        for layer in &record.layers {
-            let left = users.entry(*layer).or_default();
-            *left = left.saturating_sub(1);
-            if *left == 0 && !needed.contains(layer) {
-                total = total.saturating_sub(size(layer));
-            }
-        }
-    }
     gone
 }
 

@@ -51,7 +51,7 @@ fn images_containers_and_leases_hold_what_they_need() {
     assert_eq!(dry, freed);
     assert_eq!(freed.images, [(gone.clone(), vec![])]);
     assert_eq!((freed.layers, freed.blobs, freed.records), (vec![dangling.id()], vec![gone], 0));
-    let freed = store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    let freed = store.prune(&Prune { cache: CachePart::All, ..Prune::default() }).unwrap();
     assert_eq!((freed.layers, freed.records), (vec![cached.id()], 1));
     store.leases().release().unwrap();
     let freed = store.prune(&Prune { unused_images: true, ..Prune::default() }).unwrap();
@@ -72,13 +72,13 @@ fn the_least_recently_used_records_go_first() {
     store.leases().release().unwrap();
     let sizes = measure::sizes(&store.inner).unwrap().layers;
     let two = sizes[&layers[0].id()] + sizes[&layers[2].id()];
-    let freed = store.prune(&Prune { cache_to: Some(two + 500), ..Prune::default() }).unwrap();
+    let freed = store.prune(&Prune { cache: CachePart::DownTo(two + 500), ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [layers[1].id(), layers[3].id()]);
-    let young = Duration::from_secs(u32::MAX.into());
-    let freed = store.prune(&Prune { cache_to: Some(0), unused_for: Some(young), ..Prune::default() }).unwrap();
+    let only = Some(BTreeSet::from(["record-99".to_owned()]));
+    let freed = store.prune(&Prune { cache: CachePart::All, only, ..Prune::default() }).unwrap();
     assert_eq!(freed.records, 0);
     assert!(store.records().find(&Key([0; 32])).unwrap().is_some());
-    let freed = store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    let freed = store.prune(&Prune { cache: CachePart::All, ..Prune::default() }).unwrap();
     assert_eq!(freed.layers, [layers[2].id()], "the one just found is pinned");
 }
 
@@ -220,12 +220,12 @@ fn resolutions_and_logs_are_kept() {
     assert!(log.path().ends_with(".._build/1_2_RUN_x.log"));
     assert!(store.logs().directory("..").ends_with("_.."));
     assert!(store.usage().unwrap().log_bytes > 0);
-    let old = Duration::from_secs(UNWRITTEN_KEEP as u64 + 60);
+    let old = std::time::Duration::from_secs(UNWRITTEN_KEEP as u64 + 60);
     let directory = store.logs().directory("../build");
-    store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    store.prune(&Prune { cache: CachePart::All, ..Prune::default() }).unwrap();
     assert!(directory.exists());
     let opened = std::fs::File::open(&directory).unwrap();
     opened.set_modified(std::time::SystemTime::now() - old).unwrap();
-    store.prune(&Prune { cache_to: Some(0), ..Prune::default() }).unwrap();
+    store.prune(&Prune { cache: CachePart::All, ..Prune::default() }).unwrap();
     assert!(!directory.exists());
 }
