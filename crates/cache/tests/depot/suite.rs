@@ -30,9 +30,7 @@ macro_rules! suite {
     (alone $start:expr; $($check:ident),*; $($processes:ident),*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
-            if let Some(place) = $start.await {
-                $crate::suite::$check(&place).await;
-            }
+            $crate::suite::$check(&$start).await;
         })*
         // In the processes that such a test starts, it does the work of one.
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,9 +38,7 @@ macro_rules! suite {
             if $crate::process::work::<Place>().await {
                 return;
             }
-            if let Some(place) = $start.await {
-                $crate::process::$processes(&place, $crate::test_name!($processes)).await;
-            }
+            $crate::process::$processes(&$start, $crate::test_name!($processes)).await;
         })*
     };
     (together $start:expr; $($check:ident),*; $($processes:ident),*) => {
@@ -52,14 +48,10 @@ macro_rules! suite {
                 return;
             }
             let start = $start;
-            $(if let Some(place) = start(stringify!($check)) {
-                println!("{}", stringify!($check));
-                $crate::suite::$check(&place).await;
-            })*
-            $(if let Some(place) = start(stringify!($processes)) {
-                println!("{}", stringify!($processes));
-                $crate::process::$processes(&place, $crate::test_name!(the_suite)).await;
-            })*
+            $(println!("{}", stringify!($check));
+            $crate::suite::$check(&start(stringify!($check))).await;)*
+            $(println!("{}", stringify!($processes));
+            $crate::process::$processes(&start(stringify!($processes)), $crate::test_name!(the_suite)).await;)*
         }
     };
 }
