@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use kiln_tests::kiln::{Kiln, answer, fixture};
 use kiln_tests::testdata;
+use serde_json::Value;
 
 use crate::generate::IMAGES;
 use crate::model::Label;
@@ -20,6 +21,8 @@ pub(crate) struct Built {
     pub(crate) succeeded: bool,
     /// What it said.
     pub(crate) said: String,
+    /// Why each step ran, as JSON.
+    pub(crate) explained: Value,
 }
 
 /// Archives of the base images, by their names.
@@ -59,7 +62,7 @@ pub(crate) fn build(kiln: &Kiln, project: &Project, context: &Path, archive: &Pa
     let (dockerfile, secret) = (work.join("Dockerfile"), work.join("secret"));
     std::fs::write(&dockerfile, project.dockerfile()).expect("Dockerfile");
     std::fs::write(&secret, &project.secret).expect("secret");
-    let mut command = kiln.command(&["build", "--progress", "plain", "--secret"]);
+    let mut command = kiln.command(&["build", "--progress", "plain", "--explain=json", "--secret"]);
     command.arg(format!("id=s,src={}", secret.display()));
     for (name, value) in &project.arguments {
         command.args(["--build-arg", &format!("{name}={value}")]);
@@ -67,7 +70,8 @@ pub(crate) fn build(kiln: &Kiln, project: &Project, context: &Path, archive: &Pa
     command.args(flags).arg("-f").arg(&dockerfile);
     command.args(["--output", &format!("type=oci,compression=uncompressed,dest={}", archive.display())]).arg(context);
     let answer = answer(&mut command);
-    Built { steps: steps(&answer.stderr), succeeded: answer.status.success(), said: answer.to_string() }
+    let explained = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    Built { explained, steps: steps(&answer.stderr), succeeded: answer.status.success(), said: answer.to_string() }
 }
 
 /// Reads lines such as `#4 [s1 2/3] RUN make` and `#4 CACHED`; whether each step was executed. `FROM` is no step.

@@ -1,9 +1,10 @@
 //! Is the cache right? Random projects, each changed several times, all built in one store that keeps what it made.
 //!
 //! After every change the image equals one that is built in a fresh store without a cache, and the steps that were
-//! executed are those that a naive model of the cache names. `KILN_MUTATIONS_SEED=7` repeats one sequence,
+//! executed are those that a naive model of the cache names, and the explanations blame the change and nothing else. `KILN_MUTATIONS_SEED=7` repeats one sequence,
 //! `KILN_MUTATIONS_BASE=1000` makes the large run begin with other seeds.
 
+mod blame;
 mod builds;
 mod change;
 mod copy;
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use builds::{Built, Comparison, Images, build};
+use change::Changed;
 use disk::Disk;
 use kiln_tests::kiln::Kiln;
 use kiln_tests::{full, is_root_for, say};
@@ -104,10 +106,10 @@ impl Sequence {
                 return;
             }
             for _ in 0..CHANGES {
-                let (changed, words, prediction) = self.next(&project);
-                let before = std::mem::replace(&mut project, changed);
+                let (new, changed, prediction) = self.next(&project);
+                let before = std::mem::replace(&mut project, new);
                 self.triples += 1;
-                if !self.check(&mut disk, Some((&before, &words)), &project, &prediction) {
+                if !self.check(&mut disk, Some((&before, &changed)), &project, &prediction) {
                     return;
                 }
             }
@@ -125,7 +127,7 @@ impl Sequence {
     }
 
     /// The project after a change that leaves it one that can be built.
-    fn next(&mut self, project: &Project) -> (Project, String, Prediction) {
+    fn next(&mut self, project: &Project) -> (Project, Changed, Prediction) {
         loop {
             let mut changed = project.clone();
             let Some(words) = change::change(&mut changed, &mut self.random) else { continue };
@@ -146,7 +148,7 @@ impl Sequence {
     fn check(
         &mut self,
         disk: &mut Disk,
-        change: Option<(&Project, &str)>,
+        change: Option<(&Project, &Changed)>,
         project: &Project,
         prediction: &Prediction,
     ) -> bool {
@@ -163,6 +165,7 @@ impl Sequence {
         } else {
             problems.extend(self.comparison.differences(&warm, &cold));
             problems.extend(wrong_steps(&built, prediction));
+            problems.extend(change.map(|(_, (_, blame))| blame.wrong(&built.explained)).unwrap_or_default());
         }
         self.ambiguous += usize::from(prediction.ambiguous);
         if !problems.is_empty() {
@@ -173,14 +176,14 @@ impl Sequence {
 
     fn report(
         &self,
-        change: Option<(&Project, &str)>,
+        change: Option<(&Project, &Changed)>,
         project: &Project,
         context: &std::path::Path,
         problems: &[String],
     ) -> String {
         let listing =
             kiln_tests::kiln::tool("ls", &["-laR", "--time-style=full-iso", context.to_str().expect("UTF-8")]);
-        let before = change.map_or(String::new(), |(before, words)| {
+        let before = change.map_or(String::new(), |(before, (words, _))| {
             format!("change: {words}\n--- Dockerfile before\n{}", before.dockerfile())
         });
         format!(
