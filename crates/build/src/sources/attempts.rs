@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// What git says of failures that may be over a moment later.
-const PASSING: [&str; 23] = [
+const PASSING: [&str; 24] = [
     "could not resolve host",
     "failed to connect",
     "couldn't connect to server",
@@ -39,6 +39,8 @@ const PASSING: [&str; 23] = [
     "returned error: 502",
     "returned error: 503",
     "returned error: 504",
+    // Its own words for a connection that was closed while it wrote.
+    "(sigpipe)",
 ];
 /// And of those that stay, whatever else it says.
 const LASTING: [&str; 8] = [
@@ -115,6 +117,7 @@ mod tests {
             "RPC failed; curl 18 transfer closed with outstanding read data remaining; early EOF",
             "unable to connect to h: h[0: 127.0.0.1]: errno=Connection refused",
             "the remote end hung up unexpectedly",
+            "signal: 13 (SIGPIPE)",
         ] {
             assert!(passes(passing), "{passing}");
         }

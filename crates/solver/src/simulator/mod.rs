@@ -10,12 +10,13 @@
 //! not kept within the job; no look-up by content before the lock; only one dependent is woken; a
 //! job that fails fast goes on; a job is gone before its cancelled actions have ended, or does not
 //! wait for its look-ups; a vertex does not wait for all its inputs; a vertex runs without its claim,
-//! or claims twice, or before it has its lock; turns go to who came first, whatever runs; more run than
-//! there is room for, or none; a slot stays empty although there is room; an heir waits in the place
-//! of who has left.
+//! or claims twice, or before it has its lock; turns go to the job that was served longest ago, whatever
+//! runs; more run than there is room for, or none; a slot stays empty although there is room; an heir
+//! waits in the place of who has left.
 //!
-//! Two were too rare for it and have a story in `state::tests`: equal keys on other inputs share a
-//! flight; and an heir of a vertex without cache does not ask the records.
+//! Three were too rare for it and have a story of their own. In `state::tests`: equal keys on other
+//! inputs share a flight; an heir of a vertex without cache does not ask the records. In
+//! `state::queue`: of a job's lanes that was served longest ago is next, whatever runs.
 
 mod checks;
 mod world;

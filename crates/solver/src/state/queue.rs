@@ -173,6 +173,28 @@ mod tests {
     }
 
     #[test]
+    fn the_next_is_for_whom_runs_least_although_it_was_served_last() {
+        let mut queue = Queue::new(2);
+        (0..3).for_each(|key| queue.push(place(0, 1), key));
+        queue.push(place(1, 5), 3);
+        for lane in [place(0, 1), place(1, 5)] {
+            assert_eq!(queue.begin().unwrap().0, lane);
+        }
+        queue.end(place(1, 5));
+        queue.push(place(1, 5), 4);
+        assert_eq!(queue.begin().unwrap().0, place(1, 5), "of jobs");
+        let mut queue = Queue::new(3);
+        (0..3).for_each(|key| queue.push(place(0, 1), key));
+        queue.begin().unwrap();
+        queue.begin().unwrap();
+        queue.push(place(0, 2), 3);
+        assert_eq!(queue.begin().unwrap().0, place(0, 2));
+        queue.end(place(0, 2));
+        queue.push(place(0, 2), 4);
+        assert_eq!(queue.begin().unwrap().0, place(0, 2), "of lanes");
+    }
+
+    #[test]
     fn who_comes_again_and_again_does_not_overtake_who_waits() {
         let mut queue = Queue::new(1);
         queue.push(place(0, 1), 0);
