@@ -40,6 +40,7 @@ mod fault;
 mod file_lists;
 mod images;
 mod index;
+mod layer;
 mod layer_files;
 mod layers;
 mod leases;

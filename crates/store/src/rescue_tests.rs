@@ -1,3 +1,5 @@
+//! Databases that cannot be read, and what is made of them.
+
 use super::*;
 use crate::testing::{layer, mode, store};
 use crate::{ImageLayer, Key, NewImage, NewRecord};

@@ -53,13 +53,21 @@ pub(super) fn check(store: &Arc<Inner>, needs: &Needs) -> Result<Report> {
         report.counted.images += 1;
         // It may have been removed since.
         if let Some(image) = (Images { store }).get(&listed.id)? {
-            report.findings.extend(self::image(store, &image)?);
+            let found = self::image(store, &image)?;
+            if !found.is_empty() && still_there(store, &image.id)? {
+                report.findings.extend(found);
+            }
         }
     }
     records(store, &mut report)?;
     resolutions(store, &mut report)?;
     leases(store, &mut report)?;
     Ok(report)
+}
+
+/// Asked in a transaction that writes, after one that just removes the image; its blobs go after it.
+fn still_there(store: &Inner, image: &Digest) -> Result<bool> {
+    store.database.write(|db| db.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([image.to_string()]))
 }
 
 fn in_database(store: &Inner, subject: Subject, problem: impl Into<String>) -> Finding {

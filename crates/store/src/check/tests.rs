@@ -1,3 +1,5 @@
+//! Checks of stores that were damaged in every way that a test can.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
