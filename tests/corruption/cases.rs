@@ -6,18 +6,18 @@ use super::damage;
 use super::project::Project;
 
 /// One class of damage.
-pub struct Case {
-    pub name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Does it to the store.
-    pub damage: fn(&Project),
+    pub(crate) damage: fn(&Project),
     /// What an export of the damaged build is.
-    pub export: Export,
+    pub(crate) export: Export,
     /// What `system check` must say.
-    pub found: &'static str,
+    pub(crate) found: &'static str,
 }
 
 /// What an export may be.
-pub enum Export {
+pub(crate) enum Export {
     /// As if nothing had happened.
     Right,
     /// That, or an error that has these words.
@@ -53,18 +53,13 @@ fn all_blobs(project: &Project, documents: bool, act: fn(&Path)) {
 }
 
 /// Every class.
-pub static CASES: &[Case] = &[
+pub(crate) static CASES: &[Case] = &[
     case("a bit flipped in every layer", |it| in_all_layers(it, damage::flip), Right, "fs/ran/r: "),
     case("the same, seen by its time", |it| in_all_layers(it, damage::flip_loudly), Right, "fs/copied/a: "),
     case("files of every layer truncated", |it| in_all_layers(it, damage::truncate), Right, "bytes instead of"),
     case("files of every layer deleted", |it| in_all_layers(it, damage::delete), Right, "it is missing"),
     case("files of every layer replaced", |it| in_all_layers(it, damage::replace), Right, "fs/from/f: "),
-    case(
-        "a flip in a file of a process",
-        |it| damage::flip(&it.newest("ran/r")),
-        Right,
-        "it was changed after the step",
-    ),
+    case("a flip in a file of a process", |it| damage::flip(&it.newest("ran/r")), Right, "fs/ran/r: "),
     case("a flip in a copied file", |it| damage::flip(&it.newest("copied/b")), Right, "its bytes differ"),
     case("a flip in the base", |it| damage::flip(&it.newest("bin/busybox")), Right, "a repair unpacks it again"),
     case("a link in place of a file", |it| damage::link(&it.newest("copied/a")), Right, "it is of another kind"),

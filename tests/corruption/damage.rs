@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 
 /// One bit, in place, with the time put back.
-pub fn flip(path: &Path) {
+pub(crate) fn flip(path: &Path) {
     silently(path, flip_loudly);
 }
 
 /// One bit, in place.
-pub fn flip_loudly(path: &Path) {
+pub(crate) fn flip_loudly(path: &Path) {
     let mut bytes = fs::read(path).expect("read");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -21,7 +21,7 @@ pub fn flip_loudly(path: &Path) {
 }
 
 /// The first half of it, with the time put back.
-pub fn truncate(path: &Path) {
+pub(crate) fn truncate(path: &Path) {
     silently(path, |path| {
         let file = File::options().write(true).open(path).expect("open");
         file.set_len(file.metadata().expect("status").len() / 2).expect("truncate");
@@ -29,7 +29,7 @@ pub fn truncate(path: &Path) {
 }
 
 /// Another file of the same size and times in its place.
-pub fn replace(path: &Path) {
+pub(crate) fn replace(path: &Path) {
     silently(path, |path| {
         let status = path.metadata().expect("status");
         let other = path.with_extension("other");
@@ -40,7 +40,7 @@ pub fn replace(path: &Path) {
 }
 
 /// Nothing in its place.
-pub fn delete(path: &Path) {
+pub(crate) fn delete(path: &Path) {
     silently(path, |path| match path.is_dir() {
         true => fs::remove_dir_all(path).expect("remove"),
         false => fs::remove_file(path).expect("remove"),
@@ -48,7 +48,7 @@ pub fn delete(path: &Path) {
 }
 
 /// A symbolic link in its place.
-pub fn link(path: &Path) {
+pub(crate) fn link(path: &Path) {
     silently(path, |path| {
         fs::remove_file(path).expect("remove");
         std::os::unix::fs::symlink("/etc/hostname", path).expect("link");
@@ -56,51 +56,51 @@ pub fn link(path: &Path) {
 }
 
 /// A directory in its place.
-pub fn directory(path: &Path) {
+pub(crate) fn directory(path: &Path) {
     silently(path, |path| fs::remove_file(path).and_then(|()| fs::create_dir(path)).expect("directory"));
 }
 
 /// Another mode.
-pub fn mode(path: &Path) {
+pub(crate) fn mode(path: &Path) {
     silently(path, |path| fs::set_permissions(path, Permissions::from_mode(0o4711)).expect("mode"));
 }
 
 /// Another owner.
-pub fn owner(path: &Path) {
+pub(crate) fn owner(path: &Path) {
     silently(path, |path| std::os::unix::fs::lchown(path, Some(77), Some(78)).expect("owner"));
 }
 
 /// A further extended attribute.
-pub fn xattr(path: &Path) {
+pub(crate) fn xattr(path: &Path) {
     let set = |path: &Path| rustix::fs::lsetxattr(path, "user.more", b"x", XattrFlags::empty()).expect("xattr");
     silently(path, set);
 }
 
 /// A file more beside it.
-pub fn extra(path: &Path) {
+pub(crate) fn extra(path: &Path) {
     silently(path, |path| fs::write(path.with_file_name("extra"), "more").expect("write"));
 }
 
 /// Garbage instead of what is at a place in it.
-pub fn garbage(path: &Path, at: u64, length: usize) {
+pub(crate) fn garbage(path: &Path, at: u64, length: usize) {
     let file = File::options().write(true).open(path).expect("open");
     file.write_all_at(&vec![0xa5; length], at).expect("write");
 }
 
 /// All blobs.
-pub fn blobs(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn blobs(root: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(root.join("blobs/sha256")).expect("blobs");
     all.map(|entry| entry.expect("entry").path()).collect()
 }
 
 /// The blobs that are documents (configs and manifests), or those that are not (layers).
-pub fn blobs_of(root: &Path, documents: bool) -> Vec<PathBuf> {
+pub(crate) fn blobs_of(root: &Path, documents: bool) -> Vec<PathBuf> {
     let is_document = |path: &PathBuf| fs::read(path).expect("blob").starts_with(b"{");
     blobs(root).into_iter().filter(|path| is_document(path) == documents).collect()
 }
 
 /// The database with all that belongs to it.
-pub fn remove_database(root: &Path) {
+pub(crate) fn remove_database(root: &Path) {
     for name in ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm"] {
         // The last two are there only while it is open.
         let _ = fs::remove_file(root.join(name));

@@ -14,15 +14,15 @@ const DOCKERFILE: &str = "FROM busybox\n\
     COPY --from=busybox /bin/busybox /from/f\n";
 
 /// A project in a store.
-pub struct Project {
-    pub kiln: Kiln,
-    pub context: PathBuf,
+pub(crate) struct Project {
+    pub(crate) kiln: Kiln,
+    pub(crate) context: PathBuf,
     golden: OnceCell<String>,
     case: Cell<u32>,
 }
 
 impl Project {
-    pub fn new(kiln: Kiln) -> Project {
+    pub(crate) fn new(kiln: Kiln) -> Project {
         let context = kiln.scratch("context");
         std::fs::create_dir(context.join("files")).expect("files");
         std::fs::write(context.join("Dockerfile"), DOCKERFILE).expect("Dockerfile");
@@ -35,8 +35,10 @@ impl Project {
         project
     }
 
-    /// Builds with steps that are in no cache, so that nobody has hashed what they wrote.
-    pub fn build_anew(&self) {
+    /// Builds with steps that are in no cache, so that nobody has hashed what they wrote. The base's blobs are there,
+    /// also those that an earlier repair dropped because it had the layer.
+    pub(crate) fn build_anew(&self) {
+        self.kiln.load("busybox");
         self.case.set(self.case.get() + 1);
         let case = self.argument();
         let context = self.context.to_str().expect("UTF-8");
@@ -52,7 +54,7 @@ impl Project {
     }
 
     /// Builds what was built last, and exports its files with their times clamped.
-    pub fn export(&self) -> Answer {
+    pub(crate) fn export(&self) -> Answer {
         // Gone already is fine.
         let _ = std::fs::remove_file(self.target());
         let output = format!("type=tar,dest={},rewrite-timestamp=true", self.target().display());
@@ -61,24 +63,24 @@ impl Project {
         self.kiln.run(&["build", "--build-arg", &case, "--build-arg", epoch, "-o", &output, context])
     }
 
-    pub fn has_exported(&self) -> bool {
+    pub(crate) fn has_exported(&self) -> bool {
         self.target().exists()
     }
 
     /// The digest of what was exported.
-    pub fn exported(&self) -> String {
+    pub(crate) fn exported(&self) -> String {
         let sum = tool("sha256sum", &[self.target().to_str().expect("UTF-8")]);
         sum.split(' ').next().unwrap_or_default().to_owned()
     }
 
     /// The digest of what an undisturbed build exports.
-    pub fn golden(&self) -> &str {
+    pub(crate) fn golden(&self) -> &str {
         self.golden.get().expect("made by the first build")
     }
 
     /// Repairs; everything is as it should be then.
     #[track_caller]
-    pub fn repaired(&self) {
+    pub(crate) fn repaired(&self) {
         let repaired = self.kiln.run(&["system", "check", "-q", "--repair"]);
         assert_eq!(repaired.code(), 0, "{repaired}");
         let clean = self.kiln.run(&["system", "check", "-q"]);
@@ -86,7 +88,7 @@ impl Project {
     }
 
     /// All layers that hold this path, the oldest first.
-    pub fn layers_with(&self, path: &str) -> Vec<PathBuf> {
+    pub(crate) fn layers_with(&self, path: &str) -> Vec<PathBuf> {
         let number = |directory: &Path| {
             let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
             u64::from_str_radix(&name, 36).unwrap_or(0)
@@ -99,12 +101,12 @@ impl Project {
     }
 
     /// The youngest layer that holds this path.
-    pub fn newest_layer(&self, path: &str) -> PathBuf {
+    pub(crate) fn newest_layer(&self, path: &str) -> PathBuf {
         self.layers_with(path).pop().unwrap_or_else(|| panic!("no layer has {path}"))
     }
 
     /// This path in the youngest layer that holds it.
-    pub fn newest(&self, path: &str) -> PathBuf {
+    pub(crate) fn newest(&self, path: &str) -> PathBuf {
         self.newest_layer(path).join("fs").join(path)
     }
 }
