@@ -208,7 +208,11 @@ impl Builder {
             }
         };
         let explained = platform_of_each(&steps, &targets, &platforms);
-        self.explain(request, &steps, started, explained, made.as_ref().err()).await;
+        let stages = lowered.first().map(|each| each.stages.clone()).unwrap_or_default();
+        let images = request.names.iter().map(|name| name.with_default_tag().familiar()).collect();
+        let outcome = outcome_of(made.as_ref().err());
+        let target = request.target.clone();
+        self.explain(&steps, About { started, outcome, images, target, stages, targets: explained }).await;
         let made = made?;
         let epoch = lowered.iter().find_map(|each| each.source_date_epoch);
         let mut results = made.iter();
@@ -257,21 +261,7 @@ impl Builder {
     }
 
     /// Keeps why the steps of a build ran. That this cannot be done is no reason to fail.
-    async fn explain(
-        &self,
-        request: &Request,
-        steps: &Arc<Steps>,
-        started: OffsetDateTime,
-        targets: Vec<(VertexId, Platform)>,
-        error: Option<&BuildError>,
-    ) {
-        let outcome = match error {
-            None => BuildOutcome::Done,
-            Some(BuildError::Cancelled) => BuildOutcome::Cancelled,
-            Some(_) => BuildOutcome::Failed,
-        };
-        let images = request.names.iter().map(|name| name.with_default_tag().familiar()).collect();
-        let about = About { started, outcome, images, target: request.target.clone(), targets };
+    async fn explain(&self, steps: &Arc<Steps>, about: About) {
         let explaining = Arc::clone(steps);
         let explained = blocking(move || report(&explaining, about)).await;
         match explained {
@@ -426,6 +416,14 @@ pub(crate) fn plan_options(request: &Request, platform: &Platform, multi_platfor
 /// Names this build among its like: the time, and the process.
 fn build_id() -> String {
     format!("{}-{}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000, std::process::id())
+}
+
+fn outcome_of(error: Option<&BuildError>) -> BuildOutcome {
+    match error {
+        None => BuildOutcome::Done,
+        Some(BuildError::Cancelled) => BuildOutcome::Cancelled,
+        Some(_) => BuildOutcome::Failed,
+    }
 }
 
 /// The targets, each with the platform of what it becomes; those beyond the platforms are only cached.

@@ -54,6 +54,11 @@ impl Names {
         names
     }
 
+    /// How displays call the stages, in order.
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     /// How displays call a stage; empty when it is the only one and has no name.
     pub(crate) fn label(&self, index: usize) -> &str {
         self.labels.get(index).map_or("", String::as_str)

@@ -25,6 +25,8 @@ pub struct Lowered {
     pub inherited_history: usize,
     /// Seconds since 1970, where SOURCE_DATE_EPOCH was given.
     pub source_date_epoch: Option<i64>,
+    /// What displays call the stages of the Dockerfile, those that are not needed too.
+    pub stages: Vec<String>,
 }
 
 /// A Dockerfile with options, ready to be lowered.

@@ -30,6 +30,8 @@ pub struct ExplainedBuild {
     pub target: Option<String>,
     /// For which platforms.
     pub platforms: Vec<String>,
+    /// The stages of the Dockerfile as displays call them, those that were not built too.
+    pub stages: Vec<String>,
     /// The steps, each after those that it works on.
     pub steps: Vec<ExplainedStep>,
 }

@@ -30,6 +30,8 @@ pub(super) struct EarlierRun {
 /// The earlier builds, and what is known of their steps.
 pub(super) struct History<'a> {
     store: &'a Store,
+    /// The stages of the build that is explained.
+    stages: Vec<String>,
     waiting: Vec<(Build, bool)>,
     read: Vec<Earlier>,
     runs: HashMap<Key, Option<EarlierRun>>,
@@ -43,7 +45,7 @@ impl<'a> History<'a> {
         let mut waiting: Vec<(Build, bool)> = here.into_iter().map(|build| (build, true)).collect();
         waiting.extend(elsewhere.into_iter().map(|build| (build, false)));
         waiting.reverse();
-        Ok(History { store, waiting, read: Vec::new(), runs: HashMap::new() })
+        Ok(History { store, stages: now.stages.clone(), waiting, read: Vec::new(), runs: HashMap::new() })
     }
 
     /// The earlier build at a place, from 0; those that cannot be read are left out.
@@ -51,7 +53,7 @@ impl<'a> History<'a> {
         while self.read.len() <= place {
             let (build, is_here) = self.waiting.pop()?;
             let Ok(build) = serde_json::from_str::<ExplainedBuild>(&build.document) else { continue };
-            let counterparts = align(now, &build.steps);
+            let counterparts = align((now, &self.stages), (&build.steps, &build.stages));
             self.read.push(Earlier { build, counterparts, is_here });
         }
         self.read.get(place)

@@ -13,11 +13,15 @@ use super::compare::{distance, own_changes};
 use super::document::{BaseCause, ExplainedBuild, ExplainedStep, HitKind, Novelty, Reason, StepResult};
 use super::earlier::{Earlier, History, parsed};
 use super::report::Told;
+use super::texts::text_of;
 use super::trace::{Ran, Traced};
 use crate::step::{Effects, Steps};
 
 /// Of a build in another context at least one in so many instructions must be the same: else it is another project.
 const ALIKE_ELSEWHERE: usize = 2;
+
+/// The setting that WORKDIR, which is a step, decides.
+const DIRECTORY: &str = "working directory";
 
 /// A step of an earlier build.
 #[derive(Clone, Copy)]
@@ -180,7 +184,11 @@ impl Judge<'_> {
         if !nearest.is_known {
             reasons.extend(self.changes_as_told(place, &then));
         }
-        reasons.extend(self.changes_below(place, nearest, &then, traced));
+        let below = self.changes_below(place, nearest, &then, traced);
+        if below.iter().any(is_of_directory) {
+            reasons.retain(|reason| !matches!(reason, Reason::SettingChanged { setting, .. } if setting == DIRECTORY));
+        }
+        reasons.extend(below);
         reasons
     }
 
@@ -281,11 +289,18 @@ impl Judge<'_> {
         if let Some(reason) = source_changed(now, then, self.is_fetched(one)) {
             return vec![reason];
         }
+        if earlier.counterparts[one] != Some(other) && self.names_another(place, nearest, one) {
+            let (before, after) = (self.then(nearest).instruction.clone(), self.now[place].instruction.clone());
+            return vec![Reason::InstructionChanged { before, after }];
+        }
         match earlier.counterparts[one] {
             Some(counterpart) if counterpart == other => self.roots(one, nearest, other),
             None => vec![added(&self.now, one)],
             Some(counterpart) => {
                 let is_gone = !earlier.counterparts.contains(&Some(other));
+                if !is_gone && now.result != StepResult::Hit {
+                    return vec![changed(&self.now, one)];
+                }
                 if is_gone {
                     let mut reasons = vec![self.removed(nearest, other)];
                     if self.now[one].key != self.history.known(nearest.build).build.steps[counterpart].key {
@@ -293,18 +308,19 @@ impl Judge<'_> {
                     }
                     return reasons;
                 }
-                vec![self.replaced(place, nearest, one, other)]
+                vec![self.replaced(nearest, one, other)]
             }
         }
     }
 
-    fn replaced(&self, place: usize, nearest: Nearest, one: usize, other: usize) -> Reason {
-        let (now, then) = (&self.now[place], self.then(nearest));
+    /// Whether the text of a step names another input than before, as `--from` does.
+    fn names_another(&self, place: usize, nearest: Nearest, one: usize) -> bool {
+        let now = &self.now[place];
         let is_base = now.inputs.first().is_some_and(|edge| edge.contains(&one));
-        if now.instruction != then.instruction && !is_base {
-            let (before, after) = (then.instruction.clone(), now.instruction.clone());
-            return Reason::InstructionChanged { before, after };
-        }
+        !is_base && now.instruction != self.then(nearest).instruction
+    }
+
+    fn replaced(&self, nearest: Nearest, one: usize, other: usize) -> Reason {
         let before = self.history.known(nearest.build).build.steps[other].position.name.clone();
         Reason::StepReplaced { before: Some(before), after: Some(self.now[one].position.name.clone()) }
     }
@@ -441,15 +457,19 @@ fn differing_edges(
     places.filter(|place| keys(steps, now.inputs.get(*place)) != keys(earlier, then.inputs.get(*place))).count()
 }
 
-/// Whether a reason is about another step.
+/// Whether a reason is about another step, of which it is a consequence.
 fn is_below(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::StepChanged { .. }
-            | Reason::StepAdded { .. }
-            | Reason::StepRemoved { .. }
-            | Reason::StepReplaced { .. }
-    )
+    matches!(reason, Reason::StepChanged { .. } | Reason::StepAdded { .. } | Reason::StepRemoved { .. })
+}
+
+/// Whether a reason names a WORKDIR.
+fn is_of_directory(reason: &Reason) -> bool {
+    match reason {
+        Reason::StepChanged { step, .. } | Reason::StepAdded { step, .. } | Reason::StepRemoved { step } => {
+            text_of(step).starts_with("WORKDIR")
+        }
+        _ => false,
+    }
 }
 
 fn changed(steps: &[ExplainedStep], index: usize) -> Reason {

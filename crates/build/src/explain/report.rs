@@ -19,6 +19,8 @@ pub(crate) struct About {
     pub(crate) outcome: BuildOutcome,
     pub(crate) images: Vec<String>,
     pub(crate) target: Option<String>,
+    /// All stages of the Dockerfile.
+    pub(crate) stages: Vec<String>,
     /// What is built, each with the platform of its result.
     pub(crate) targets: Vec<(VertexId, Platform)>,
 }
@@ -76,6 +78,7 @@ fn document(steps: &Steps, about: About) -> (ExplainedBuild, Told) {
         images: about.images,
         target: about.target,
         platforms,
+        stages: about.stages,
         steps: told.ids.iter().map(step).collect(),
     };
     (build, told)

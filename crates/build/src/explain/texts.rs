@@ -90,8 +90,14 @@ fn shortened(text: String) -> String {
     if text.len() <= LONGEST_TEXT {
         return text;
     }
-    let end = text.floor_char_boundary(LONGEST_TEXT);
-    format!("{}… ({} bytes, {})", &text[..end], text.len(), &blake3::hash(text.as_bytes()).to_hex()[..16])
+    let mut beginning = String::new();
+    for c in text.chars() {
+        if beginning.len() + c.len_utf8() > LONGEST_TEXT {
+            break;
+        }
+        beginning.push(c);
+    }
+    format!("{beginning}… ({} bytes, {})", text.len(), &blake3::hash(text.as_bytes()).to_hex()[..16])
 }
 
 #[cfg(test)]

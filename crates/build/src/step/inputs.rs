@@ -200,7 +200,7 @@ fn is_nothing(value: &Value) -> bool {
 /// Which input an operation means is told by the steps that it works on.
 fn without_indices(mut value: Value) -> Value {
     if let Value::Object(members) = &mut value {
-        members.retain(|name, value| !(["from", "seed"].contains(&name.as_str()) && !value.is_object()));
+        members.retain(|name, value| !["from", "seed"].contains(&name.as_str()) || value.is_object());
         for value in members.values_mut() {
             *value = without_indices(value.take());
         }

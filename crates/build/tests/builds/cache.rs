@@ -1,5 +1,7 @@
 //! What the cache takes for the same.
 
+use kiln_build::{FileAspect, Novelty, Reason};
+
 use crate::project::Project;
 
 const COPIES: &str = "FROM scratch\nCOPY a.txt /\nCOPY d /d\n";
@@ -129,12 +131,15 @@ fn a_linked_copy_does_not_depend_on_what_is_below() {
 #[test]
 fn what_changed_is_named() {
     let project = project();
-    let built = project.build(COPIES);
-    assert_eq!(built.changes(1), ["NeverSeen"]);
+    let (context, path) = (|| "context".to_owned(), |path: &str| path.to_owned());
+    assert_eq!(project.build(COPIES).reasons(1), [Reason::NeverSeen { what: Novelty::Dockerfile }]);
     project.write("d/x", "other");
-    assert_eq!(project.build(COPIES).changes(1), ["file d/x changed"]);
+    let what = vec![FileAspect::Content];
+    let changed = Reason::FileChanged { path: path("d/x"), context: context(), what };
+    assert_eq!(project.build(COPIES).reasons(1), [changed]);
     project.write("d/new", "file");
-    assert_eq!(project.build(COPIES).changes(1), ["file d/new added"]);
+    let added = Reason::FileAdded { path: path("d/new"), context: context() };
+    assert_eq!(project.build(COPIES).reasons(1), [added]);
 }
 
 #[test]

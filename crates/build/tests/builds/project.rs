@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kiln_build::{
-    Allowed, BuildError, Builder, DockerfileText, Explanation, IgnoreFile, Kept, LocalClient, LocalDirectory, Outcome,
-    Request,
+    Allowed, BuildError, Builder, DockerfileText, ExplainedBuild, ExplainedStep, IgnoreFile, Kept, LocalClient,
+    LocalDirectory, Outcome, Reason, Request, StepResult,
 };
 use kiln_dockerfile::NoCache;
 use kiln_graph::NetworkMode;
@@ -86,7 +86,8 @@ impl Project {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let built = builder.build(&request, client, Sink::none(), CancellationToken::new());
         let outcome = runtime.block_on(built)?;
-        Ok(Built { layers: self.layers(&outcome), outcome })
+        let explained = builder.explained().unwrap();
+        Ok(Built { layers: self.layers(&outcome), explained })
     }
 
     pub(crate) fn build(&self, dockerfile: &str) -> Built {
@@ -138,23 +139,25 @@ impl Project {
 }
 
 pub(crate) struct Built {
-    pub(crate) outcome: Outcome,
+    pub(crate) explained: ExplainedBuild,
     pub(crate) layers: Vec<Layer>,
 }
 
 impl Built {
     /// For each step, in the order of the Dockerfile, whether the cache had it.
     pub(crate) fn cached(&self) -> Vec<bool> {
-        let hit = |explanation: &Explanation| matches!(explanation, Explanation::Hit | Explanation::SameContent);
-        self.outcome.steps.iter().map(|step| hit(&step.explanation)).collect()
+        self.in_order().iter().map(|step| step.result == StepResult::Hit).collect()
     }
 
-    /// What changed, in words, as a step's explanation says.
-    pub(crate) fn changes(&self, step: usize) -> Vec<String> {
-        match &self.outcome.steps[step].explanation {
-            Explanation::Changed(changes) => changes.iter().map(ToString::to_string).collect(),
-            other => vec![format!("{other:?}")],
-        }
+    /// Why a step ran.
+    pub(crate) fn reasons(&self, step: usize) -> &[Reason] {
+        &self.in_order()[step].reasons
+    }
+
+    fn in_order(&self) -> Vec<&ExplainedStep> {
+        let mut steps: Vec<&ExplainedStep> = self.explained.steps.iter().collect();
+        steps.sort_by_key(|step| (step.position.line, step.index));
+        steps
     }
 
     pub(crate) fn files(&self) -> Union {

@@ -48,6 +48,7 @@ pub(crate) fn lower(plan: &Plan, bases: &Bases) -> Result<Lowered, Error> {
         target: state.root,
         inherited_history: state.inherited_history,
         source_date_epoch: epoch(plan)?,
+        stages: plan.stages.names.labels().to_vec(),
         config: state.into_config(&plan.options.labels),
     })
 }

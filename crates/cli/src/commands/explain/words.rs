@@ -70,7 +70,11 @@ fn one(step: &ExplainedStep) -> String {
     text.push('\n');
     for also in &step.also {
         let line = also.line.map_or(String::new(), |line| format!(" (line {line})"));
-        let _ = writeln!(text, "{}{line}: the same step as {}", also.name, step.position.name);
+        let same = match step.result {
+            StepResult::Hit => result(step),
+            _ => format!("the same step as {}", step.position.name),
+        };
+        let _ = writeln!(text, "{}{line}: {same}", also.name);
     }
     text
 }
