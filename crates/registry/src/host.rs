@@ -18,6 +18,11 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether `host` is an address that only this machine and its neighbours know, such as that of a cloud's metadata.
+pub(crate) fn is_link_local(host: &str) -> bool {
+    matches!(without_port(host).parse(), Ok(IpAddr::V4(address)) if address.is_link_local())
+}
+
 /// `host` without its port and without the brackets of an IPv6 address.
 fn without_port(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
@@ -41,6 +46,12 @@ mod tests {
         for host in ["localhost.example", "128.0.0.1", "[::2]:1", "docker.io", "127.0.0.1.example:80", ""] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn neighbours_are_known_by_their_address() {
+        assert!(is_link_local("169.254.169.254") && is_link_local("169.254.170.2:80"));
+        assert!(!is_link_local("169.255.0.1") && !is_link_local("169.254.example") && !is_link_local(""));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use kiln_cache::depot::{Bucket, Depot, Foreign, Put};
 use kiln_oci::{Descriptor, Digest};
 use kiln_registry::Secret;
 
+use crate::faults::{Fate, Line};
 use crate::place::{UnderTest, layer, read, unite, write};
 use crate::registry::client;
 use crate::s3::{BUCKET, S3Server};
@@ -72,6 +73,7 @@ async fn what_only_buckets_do() {
     an_old_blob_is_touched_and_stays(&places("two")).await;
     a_cache_of_buildkit_is_recognised(&places("three")).await;
     a_bucket_that_does_not_exist_is_an_error_that_names_it(&places("four")).await;
+    without_credentials_the_machine_is_asked_and_the_error_says_what_is_missing(&places("five")).await;
 }
 
 async fn what_is_there_is_asked_for_once_and_not_sent_again(place: &Place) {
@@ -122,4 +124,13 @@ async fn a_bucket_that_does_not_exist_is_an_error_that_names_it(place: &Place) {
     let text = format!("{error} {error:?}");
     assert!(text.contains("nosuch") && !text.contains("hush"), "{text}");
     assert!(depot.put(&layer(b"a")).await.is_err());
+}
+
+async fn without_credentials_the_machine_is_asked_and_the_error_says_what_is_missing(place: &Place) {
+    let cloud = Line::to(place.server.url().trim_start_matches("http://"), |_| Fate::Busy(403));
+    let environment = vec![("AWS_METADATA_ENDPOINT".into(), Secret::new(format!("http://{}", cloud.address)))];
+    let nobody = Bucket { access_key_id: None, secret_access_key: None, environment, ..place.bucket() };
+    let error = Depot::bucket(client(), nobody).unite(100).await.unwrap_err().to_string();
+    assert!(error.contains("no credentials") && error.contains("AWS_ACCESS_KEY_ID"), "{error}");
+    assert!(cloud.heads().iter().any(|(head, _)| head.contains("/latest/api/token")), "{:?}", cloud.heads());
 }

@@ -47,7 +47,7 @@ impl Line {
         Line { address, heads }
     }
 
-    fn heads(&self) -> Vec<(String, Fate)> {
+    pub(crate) fn heads(&self) -> Vec<(String, Fate)> {
         self.heads.lock().unwrap().clone()
     }
 }

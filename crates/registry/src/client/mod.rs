@@ -45,7 +45,8 @@ impl Client {
     }
 
     /// Connections with this client's certificates and limits for a protocol that another crate speaks to `host`
-    /// (`NAME[:PORT]`). They carry no credentials and follow no redirects.
+    /// (`NAME[:PORT]`). They carry no credentials and follow no redirects. A link-local address is asked without a
+    /// proxy, and given up soon.
     ///
     /// # Errors
     /// Certificates that cannot be read.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -26,6 +27,9 @@ pub(crate) use retry::{Pauses, Trouble, repeated};
 
 use crate::auth::{self, Authorization};
 use crate::{Config, CredentialSource, Error, Security, host};
+
+/// How long a neighbour may take to answer a call.
+const NEIGHBOUR: Duration = Duration::from_secs(1);
 
 /// A host that serves a registry's content: the registry itself, or a mirror.
 #[derive(Clone, Debug)]
@@ -242,7 +246,10 @@ impl Transport {
     pub(crate) async fn bare(&self, domain: &str) -> Result<reqwest::Client, Error> {
         let (config, name) = (self.config.clone(), domain.to_owned());
         let built = tokio::task::spawn_blocking(move || {
-            let builder = builder(&config, &name, Security::Tls)?.read_timeout(config.timeouts.stall);
+            let mut builder = builder(&config, &name, Security::Tls)?.read_timeout(config.timeouts.stall);
+            if host::is_link_local(&name) {
+                builder = builder.no_proxy().connect_timeout(NEIGHBOUR);
+            }
             builder.build().map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
         });
         built.await.map_err(|e| Error::Setup(format!("cannot set up TLS: {e}")))?

@@ -16,10 +16,10 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use kiln_oci::{Algorithm, Descriptor, Digest};
 use kiln_registry::Client;
-use object_store::aws::AmazonS3;
-use object_store::client::{ClientOptions, HttpClient, HttpConnector};
+use object_store::aws::{AmazonS3, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ClientConfigKey, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::OnceCell;
 
 use super::unite::AtTag;
@@ -54,13 +54,23 @@ impl fmt::Display for Objects {
     }
 }
 
-/// Hands out connections that were made before.
+/// The connections that the object store's client gets.
 #[derive(Debug)]
-struct Connected(HttpClient);
+struct Connections {
+    server: HttpClient,
+    /// To the service that tells a machine in a cloud its credentials.
+    metadata: HttpClient,
+}
 
-impl HttpConnector for Connected {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(self.0.clone())
+/// Where that service is.
+const METADATA: &str = "169.254.169.254";
+
+impl HttpConnector for Connections {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // For the metadata service a shorter time is asked for than for anything else.
+        let timeout = |options: &ClientOptions| options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        let usual = timeout(options) == timeout(&ClientOptions::new());
+        Ok(if usual { self.server.clone() } else { self.metadata.clone() })
     }
 }
 
@@ -70,22 +80,32 @@ impl Objects {
     }
 
     async fn store(&self) -> Result<&AmazonS3> {
+        self.0.store.get_or_try_init(|| self.connected()).await
+    }
+
+    async fn connected(&self) -> Result<AmazonS3> {
         let setup = |detail: String| Error::Setup { depot: self.to_string(), detail };
-        self.0
-            .store
-            .get_or_try_init(async || {
-                let builder = self.0.bucket.builder().map_err(setup)?;
-                let endpoint = self.0.bucket.endpoint_url.as_deref().unwrap_or_default();
-                let host = endpoint.split_once("://").map_or("", |(_, rest)| rest.trim_end_matches('/'));
-                let connections = self.0.network.http(host).await.map_err(|e| setup(e.to_string()))?;
-                let builder = builder.with_http_connector(Connected(HttpClient::new(connections)));
-                builder.build().map_err(|e| setup(e.to_string()))
-            })
-            .await
+        let builder = self.0.bucket.builder().map_err(setup)?;
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::S3Endpoint).unwrap_or_default();
+        let host = endpoint.split_once("://").map_or("", |(_, rest)| rest);
+        let connections = async |host: &str| {
+            let made = self.0.network.http(host).await;
+            made.map(HttpClient::new).map_err(|e| setup(e.to_string()))
+        };
+        let connector = Connections { server: connections(host).await?, metadata: connections(METADATA).await? };
+        builder.with_http_connector(connector).build().map_err(|e| setup(e.to_string()))
     }
 
     fn failed(&self, doing: &'static str, source: object_store::Error) -> Error {
-        Error::Objects { depot: self.to_string(), doing, source: Box::new(source) }
+        let depot = self.to_string();
+        if self.0.bucket.relies_on_machine() {
+            let detail = format!(
+                "it has no credentials (access_key_id=…, AWS_ACCESS_KEY_ID), and with those of this machine in its cloud \
+                 nothing can be done: {source}"
+            );
+            return Error::Setup { depot, detail };
+        }
+        Error::Objects { depot, doing, source: Box::new(source) }
     }
 
     fn missing(&self, digest: &Digest) -> Error {

@@ -3,7 +3,20 @@
 use std::time::Duration;
 
 use kiln_registry::Secret;
+use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+
+/// How often a request is repeated, and for how long, before it has failed. The pauses double from 100 ms on.
+const RETRIES: usize = 6;
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// The variables of the environment of which one says who we are.
+const IDENTITY: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
 
 /// A cache in a bucket of an object store that speaks S3. The members are the options of BuildKit's S3 cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +83,8 @@ impl Bucket {
                 builder = builder.with_config(key, value);
             }
         }
-        self.addressed(builder.with_bucket_name(&self.bucket))
+        let retry = RetryConfig { max_retries: RETRIES, retry_timeout: LONGEST, ..RetryConfig::default() };
+        self.addressed(builder.with_bucket_name(&self.bucket).with_retry(retry))
     }
 
     fn addressed(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder, String> {
@@ -91,6 +105,12 @@ impl Bucket {
         let endpoint = if in_path { endpoint.clone() } else { format!("{scheme}://{}.{rest}", self.bucket) };
         let builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint.trim_end_matches('/'));
         Ok(builder.with_virtual_hosted_style_request(!in_path).with_allow_http(scheme == "http"))
+    }
+
+    /// Whether nothing says who we are, so that a machine in a cloud has to be asked.
+    pub(super) fn relies_on_machine(&self) -> bool {
+        let said = self.environment.iter().any(|(name, _)| IDENTITY.contains(&name.as_str()));
+        !said && self.access_key_id.is_none()
     }
 
     /// Where a blob lies.
@@ -202,6 +222,9 @@ mod tests {
         assert_eq!(value(AmazonS3ConfigKey::Token), "", "of another key");
         assert_eq!(value(AmazonS3ConfigKey::Bucket), "b");
         assert!(!format!("{bucket:?}").contains("hush"));
+        assert!(!bucket.relies_on_machine() && Bucket::default().relies_on_machine());
+        let of_environment = Bucket { access_key_id: None, ..bucket };
+        assert!(!of_environment.relies_on_machine());
     }
 
     #[test]
