@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::content;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::evictions::{EvictionCause, evict};
 use crate::fault::{self, Operation};
 use crate::images::{self, Images};
@@ -46,11 +46,23 @@ pub(crate) fn drop_noted(store: &Arc<Inner>) -> Result<Vec<String>> {
     }
     for digest in blobs {
         crate::blobs::remove(store, &digest.to_string())?;
+        forget_pulled(store, &digest)?;
         dropped.push(format!("blob {digest}"));
     }
     // Finding out who shares a file came across the damage again.
     store.noted.take();
     Ok(dropped)
+}
+
+/// Forgets the image that this was the config of, if it came from elsewhere: it is asked for there again.
+fn forget_pulled(store: &Arc<Inner>, config: &Digest) -> Result<()> {
+    match (Images { store }).get(config)? {
+        Some(image) if image.manifest.is_some() => match (Images { store }).remove(config, false) {
+            Err(Error::ImageInUse { .. }) => Ok(()),
+            answer => answer,
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Layers in which a damaged file of this one is the same file on disk: unchanged files are linked from a step's
