@@ -10,17 +10,19 @@ use kiln_tests::registry::Registry;
 
 const DOCKERFILE: &str = "FROM busybox AS one
 COPY data /data
-RUN cat /data/* > /sum; mkdir /d; echo x > /d/y
+RUN --mount=type=cache,target=/cache echo x > /cache/y; cat /data/* > /sum; mkdir /d; echo x > /d/y
 FROM busybox
 COPY --from=one /sum /d /out/
 ";
 
-/// How much of each scenario: kills, and two kinds of failures.
+/// How much of each scenario: kills, and one kind of failure or several.
 fn survives(scenario: &Scenario<'_>) {
     scenario.survives_kills();
     scenario.survives_failures("ENOSPC", &["prune"]);
     if full() {
         scenario.survives_failures("EIO", &[]);
+        scenario.survives_failures("EDQUOT", &["prune"]);
+        scenario.survives_failures("EROFS", &[]);
     }
 }
 
@@ -80,6 +82,7 @@ fn a_build() {
         before: &kiln,
         command: &["build", "-t", "app", "--output", &output, "--output", "type=image", &context],
         refusal: 1,
+        at_most: 16,
         outcome: &|kiln| rebuilt(kiln, &context),
     });
 }
@@ -96,6 +99,7 @@ fn loading_an_archive() {
         before: &empty,
         command: &["load", "-q", "-i", text(&archive)],
         refusal: 1,
+        at_most: 16,
         outcome: &|kiln| {
             kiln.ok(&["load", "-q", "-i", text(&archive)]);
             let said = kiln.ok(&["run", "--rm", "busybox", "echo", "it runs"]).stdout;
@@ -115,6 +119,7 @@ fn a_pull() {
         before: &empty,
         command: &["pull", &name],
         refusal: 1,
+        at_most: 16,
         outcome: &|kiln| {
             kiln.ok(&["pull", "-q", &name]);
             let said = kiln.ok(&["run", "--rm", &name, "echo", "it runs"]).stdout;
@@ -135,6 +140,7 @@ fn a_prune() {
         before: &kiln,
         command: &["system", "prune", "-f"],
         refusal: 1,
+        at_most: 16,
         outcome: &|kiln| {
             kiln.ok(&["system", "prune", "-f"]);
             let said = kiln.ok(&["run", "--rm", "kept", "cat", "/out/sum"]).stdout;
@@ -155,6 +161,7 @@ fn names_given_and_taken() {
         before: &kiln,
         command: &["tag", "busybox", "other"],
         refusal: 1,
+        at_most: 16,
         outcome: &gives,
     });
     kiln.ok(&["tag", "busybox", "other"]);
@@ -162,7 +169,14 @@ fn names_given_and_taken() {
         kiln.run(&["rmi", "other"]);
         format!("{}{}", names(kiln), saved(kiln, "busybox"))
     };
-    survives(&Scenario { name: "rmi", before: &kiln, command: &["rmi", "other"], refusal: 1, outcome: &takes });
+    survives(&Scenario {
+        name: "rmi",
+        before: &kiln,
+        command: &["rmi", "other"],
+        refusal: 1,
+        at_most: 16,
+        outcome: &takes,
+    });
 }
 
 #[test]
@@ -174,7 +188,43 @@ fn a_container() {
         format!("{said}{}{}", kiln.ok(&["ps", "-aq"]).stdout, saved(kiln, "busybox"))
     };
     let command = &["run", "--rm", "busybox", "sh", "-c", script];
-    survives(&Scenario { name: "run", before: &kiln, command, refusal: 125, outcome: &outcome });
+    survives(&Scenario { name: "run", before: &kiln, command, refusal: 125, at_most: 16, outcome: &outcome });
+}
+
+#[test]
+fn a_cache_exported_and_imported() {
+    let kiln = with_base();
+    let context = context(&kiln);
+    kiln.ok(&["build", "-q", &context]);
+    let place = kiln.scratch("cache");
+    let to = format!("type=local,dest={}", text(&place));
+    survives(&Scenario {
+        name: "cache export",
+        before: &kiln,
+        command: &["cache", "export", &to],
+        refusal: 1,
+        at_most: 12,
+        outcome: &|kiln| {
+            kiln.ok(&["cache", "export", &to]);
+            rebuilt(kiln, &context)
+        },
+    });
+    kiln.ok(&["cache", "export", &to]);
+    let empty = with_base();
+    let from = format!("type=local,src={}", text(&place));
+    survives(&Scenario {
+        name: "cache import",
+        before: &empty,
+        command: &["cache", "import", &from],
+        refusal: 1,
+        at_most: 16,
+        outcome: &|kiln| {
+            kiln.ok(&["cache", "import", &from]);
+            let steps = kiln.build(Path::new(&context), &[]);
+            assert!(steps.iter().all(|step| step.cached), "{steps:?}");
+            rebuilt(kiln, &context)
+        },
+    });
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn at_every_operation(kind: FileSystem, with_rows: bool) {
         before: &kiln,
         command: &build(&context, &["--durable=build"]),
         refusal: 1,
+        at_most: 8,
         outcome: &|kiln| rebuilt(kiln, &context),
     };
     let what =
@@ -109,6 +110,7 @@ fn in_a_prune() {
         before: &kiln,
         command: &["system", "prune", "-af"],
         refusal: 1,
+        at_most: 8,
         outcome: &|kiln| {
             kiln.load("busybox");
             rebuilt(kiln, &context)

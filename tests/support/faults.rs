@@ -31,9 +31,6 @@ fn build() -> PathBuf {
     profile.parent().expect("target").join("debug/kiln-fault-injection")
 }
 
-/// How many operations the ordinary run takes beside those that others see.
-const SAMPLE: usize = 10;
-
 /// One command, and how its effect is judged.
 pub struct Scenario<'a> {
     /// For messages.
@@ -44,6 +41,8 @@ pub struct Scenario<'a> {
     pub command: &'a [&'a str],
     /// Its exit code when it fails.
     pub refusal: i32,
+    /// How many of its operations the ordinary run takes.
+    pub at_most: usize,
     /// Does the same again, undisturbed, and tells what a user has then.
     pub outcome: &'a dyn Fn(&Kiln) -> String,
 }
@@ -131,17 +130,19 @@ impl Scenario<'_> {
         (self.outcome)(&kiln)
     }
 
-    /// All operations, or those that make something seen by others and some of the rest.
+    /// All operations; in the ordinary run those by which others come to see something, and a few of the rest.
     fn chosen(&self) -> Vec<Operation> {
         let all = self.operations();
         assert!(!all.is_empty(), "{}: it changes nothing", self.name);
         if full() {
             return all;
         }
-        let every = (all.len() / SAMPLE).max(1);
-        let is_seen = |kind: &str| matches!(kind, "Rename" | "Commit" | "Sync");
-        let chosen = |operation: &Operation| is_seen(&operation.kind) || operation.number % every == every / 2;
-        all.into_iter().filter(chosen).collect()
+        let (seen, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|one| one.kind == "Rename" || one.kind == "Commit");
+        let mut chosen = some(seen, self.at_most / 2);
+        chosen.extend(some(others, self.at_most - chosen.len()));
+        chosen.sort_by_key(|operation| operation.number);
+        chosen
     }
 
     fn operations(&self) -> Vec<Operation> {
@@ -155,6 +156,12 @@ impl Scenario<'_> {
         });
         operations.collect()
     }
+}
+
+/// So many of them, from all over.
+fn some(operations: Vec<Operation>, count: usize) -> Vec<Operation> {
+    let every = operations.len().div_ceil(count.max(1)).max(1);
+    operations.into_iter().skip(every / 2).step_by(every).collect()
 }
 
 /// The store is sound, doing it again gives the same, and nothing is left.

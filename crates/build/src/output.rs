@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use kiln_images::export::{self, ExportError, ExportOptions, Exported, ImageContent};
@@ -10,6 +10,7 @@ use kiln_images::push::Parcel;
 use kiln_oci::{Digest, Reference};
 use kiln_progress::Task;
 use kiln_store::{Store, Timestamp, Union};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::error::{BuildError, chain};
 use crate::push::Push;
@@ -33,7 +34,13 @@ pub(crate) enum Written {
 
 /// Where the bytes of an archive go: a file that takes its place when it is whole, or a stream.
 enum Sink {
-    File { file: File, temporary: PathBuf, path: PathBuf },
+    /// Has no name while it is written, if the file system can do that: a killed process leaves nothing then.
+    File {
+        file: File,
+        temporary: PathBuf,
+        path: PathBuf,
+        is_named: bool,
+    },
     Stdout(io::Stdout),
 }
 
@@ -43,18 +50,32 @@ impl Sink {
         let Some(path) = path else { return Ok(Sink::Stdout(io::stdout())) };
         if is_special(path) {
             let file = File::options().write(true).open(path)?;
-            return Ok(Sink::File { file, temporary: path.to_owned(), path: path.to_owned() });
+            return Ok(Sink::File { file, temporary: path.to_owned(), path: path.to_owned(), is_named: true });
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".kiln-{}", std::process::id()));
         let temporary = path.with_file_name(name);
-        Ok(Sink::File { file: File::create(&temporary)?, temporary, path: path.to_owned() })
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let (file, is_named) = match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => (file.into(), false),
+            Err(_) => (File::create(&temporary)?, true),
+        };
+        Ok(Sink::File { file, temporary, path: path.to_owned(), is_named })
     }
 
     fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         match &self {
-            Sink::File { temporary, path, .. } if temporary != path => std::fs::rename(temporary, path),
+            Sink::File { file, temporary, path, is_named } if temporary != path => {
+                if !is_named {
+                    // A process that had the same number may have been killed between the two names.
+                    let _ = std::fs::remove_file(temporary);
+                    let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+                    rustix::fs::linkat(CWD, unnamed, CWD, temporary, AtFlags::SYMLINK_FOLLOW)?;
+                }
+                std::fs::rename(temporary, path)
+            }
             _ => Ok(()),
         }
     }
