@@ -222,6 +222,12 @@ fn what_is_damaged_or_gone_elsewhere_is_made_again() {
         b.ok(&["system", "check"]);
         layers.iter().for_each(|layer| fs::remove_file(layer).unwrap_or_default());
     }
+    // A step that runs, and not the result, is the first to read what is gone.
+    let b = machine();
+    let changed = DOCKERFILE.replace("> /last", "> /changed");
+    let answer = build(&b, &project(&b, "there", &changed, 6), &["-t", "app", "--cache-from", &from]);
+    assert!(ran(&answer).len() > 1, "{answer}");
+    assert_eq!(b.ok(&["run", "--rm", "app", "cat", "/changed"]).stdout.lines().count(), 1);
     // Everything else.
     for path in blobs() {
         fs::write(&path, "nonsense").expect("blob");

@@ -377,9 +377,14 @@ fn content(lowered: Lowered, platform: Platform, made: Option<&Made>) -> ImageCo
     ImageContent { config, layers: made.layers_here(), platform }
 }
 
-/// Whether a build failed only because a cache elsewhere does not have what it promised.
+/// Whether a build failed because a cache elsewhere does not have what it promised.
 fn lost_layer(error: &BuildError) -> bool {
-    matches!(error, BuildError::Step(step) if matches!(step.problem, StepProblem::LostLayer { .. }))
+    let is_lost = |step: &StepError| matches!(step.problem, StepProblem::LostLayer { .. });
+    match error {
+        BuildError::Step(step) => is_lost(step),
+        BuildError::Steps(steps) => steps.iter().any(is_lost),
+        _ => false,
+    }
 }
 
 /// A layer of the result that cannot be had.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use kiln_cache::depot::{self, Depot};
 use kiln_cache::mounts::{self, MountError};
 use kiln_cache::{
@@ -250,18 +251,16 @@ impl CacheStore {
             imported.known += 1;
             return Ok(());
         }
-        let mut layers = Vec::with_capacity(record.layers.len());
-        for layer in &record.layers {
-            match shelf.fetch(&self.store, layer, task).await {
-                Ok(layer) => layers.push(layer.id()),
-                Err(error @ FetchError::Lost { .. }) => {
-                    imported.lost += 1;
-                    task.warn(Warning { short: format!("a record is left out: {error}"), detail: Vec::new() });
-                    return Ok(());
-                }
-                Err(other) => return Err(other.into()),
+        let fetching = record.layers.iter().map(|layer| shelf.fetch(&self.store, layer, task));
+        let layers = match try_join_all(fetching).await {
+            Ok(layers) => layers.iter().map(Layer::id).collect(),
+            Err(error @ FetchError::Lost { .. }) => {
+                imported.lost += 1;
+                task.warn(Warning { short: format!("a record is left out: {error}"), detail: Vec::new() });
+                return Ok(());
             }
-        }
+            Err(other) => return Err(other.into()),
+        };
         let (store, new) = (self.store.clone(), adopted(record, layers).map_err(CacheError::Record)?);
         blocking(move || store.records().insert(&new, &missing)).await??;
         imported.records += 1;
