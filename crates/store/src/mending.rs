@@ -174,3 +174,77 @@ fn records_of(db: &Connection, id: LayerId) -> rusqlite::Result<Vec<i64>> {
     let query = "SELECT DISTINCT record FROM record_layers WHERE layer = ?1";
     db.prepare_cached(query)?.query_map([id.row()], |row| row.get(0))?.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{layer, metadata, store};
+    use crate::{Key, NewRecord, Store};
+    use std::io::Read;
+
+    fn record(store: &Store, number: u8, layer: LayerId) {
+        let (op, lineage, effects) = (Key([number; 32]), "a".to_owned(), "{}".to_owned());
+        let record = NewRecord { op, lineage, layers: vec![layer], inputs: Vec::new(), effects };
+        store.records().insert(&record, &[op]).unwrap();
+    }
+
+    fn is_hit(store: &Store, number: u8) -> bool {
+        store.records().find(&Key([number; 32])).unwrap().is_some()
+    }
+
+    #[test]
+    fn whoever_shares_a_damaged_file_goes_with_the_layer_and_others_stay() {
+        let (_directory, store) = store();
+        let (older, other) = (layer(&store, None, "f a hello\n f b x"), layer(&store, None, "f a hello"));
+        let writer = store.layers().stage(&metadata(0o755)).unwrap().writer().unwrap();
+        assert!(writer.link_from(&older, "a", &metadata(0o644), None).unwrap());
+        let newer = writer.commit().unwrap();
+        for (number, made) in [(1, &older), (2, &newer), (3, &other)] {
+            record(&store, number, made.id());
+        }
+        assert_eq!(store.drop_damage().unwrap(), [""; 0]);
+        fs::write(newer.fs_path().join("a"), "jello").unwrap();
+        newer.reader(b"a").unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        let (older_id, newer_id) = (older.id(), newer.id());
+        drop((older, newer));
+        assert_eq!(store.drop_damage().unwrap(), [format!("layer {older_id}"), format!("layer {newer_id}")]);
+        assert_eq!([1, 2, 3].map(|number| is_hit(&store, number)), [false, false, true]);
+        assert!(store.check(&|_, _| {}).unwrap().is_clean());
+    }
+
+    #[test]
+    fn a_layer_that_another_process_has_is_found_by_nobody_and_stays_on_disk() {
+        let (_directory, store) = store();
+        let made = layer(&store, None, "f a hello");
+        let diff_id = Digest::of(b"tar");
+        store.layers().set_diff_id(&made, &diff_id, false).unwrap();
+        record(&store, 1, made.id());
+        let other = Store::open(store.root(), store.mode()).unwrap();
+        let held = other.layers().get(made.id()).unwrap().unwrap();
+        assert_eq!(store.layers().retire(made.id()).unwrap(), Retired::InUse);
+        assert!(!is_hit(&store, 1) && store.layers().by_diff_id(&diff_id).unwrap().is_none());
+        assert!(held.open(b"a").is_ok());
+        drop((held, other));
+        assert_eq!(store.layers().retire(made.id()).unwrap(), Retired::Removed);
+        assert!(store.check(&|_, _| {}).unwrap().is_clean());
+    }
+
+    #[test]
+    fn a_whole_layer_takes_the_place_of_a_damaged_one_under_its_number() {
+        let (_directory, store) = store();
+        let damaged = layer(&store, None, "f a hello");
+        let (id, diff_id) = (damaged.id(), Digest::of(b"tar"));
+        fs::write(damaged.fs_path().join("a"), "jello").unwrap();
+        let whole = layer(&store, None, "f a hello");
+        let whole_id = whole.id();
+        store.layers().replace(id, whole, &diff_id).unwrap();
+        drop(damaged);
+        assert!(store.layers().get(whole_id).unwrap().is_none());
+        let mended = store.layers().by_diff_id(&diff_id).unwrap().unwrap();
+        assert_eq!(mended.id(), id);
+        let mut bytes = Vec::new();
+        mended.reader(b"a").unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"hello");
+        assert!(store.check(&|_, _| {}).unwrap().is_clean());
+    }
+}
