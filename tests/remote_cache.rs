@@ -183,10 +183,9 @@ fn of_eight_writers_at_once_all_are_read() {
         build.must_succeed();
     }
     let reader = machine();
-    // One more takes over what all have left.
+    // One more, which takes over what all have left unless one of them, late enough to see the others, did already.
     let more = project(&reader, "more", "FROM busybox\nRUN echo more\n", 1);
-    let folded = build(&reader, &more, &["--cache-to", &reference]);
-    assert!(folded.stderr.contains("8 older entries folded"), "{folded}");
+    build(&reader, &more, &["--cache-to", &reference]);
     for number in 0..8 {
         let directory = project(&reader, &format!("context {number}"), &dockerfile(number), 2);
         let read = build(&reader, &directory, &["--cache-from", &reference, "-t", &format!("app:{number}")]);

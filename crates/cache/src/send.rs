@@ -139,7 +139,9 @@ pub async fn send(
     depot.put(&document).await?;
     let (entry, manifest) = Entry::new(document.descriptor, catalogue.blobs(), folds);
     depot.publish(&entry, manifest).await?;
-    depot.retire(&united).await?;
+    if let Err(error) = depot.retire(&united).await {
+        warn(format!("older entries stay: {error}"));
+    }
     Ok(delivery)
 }
 

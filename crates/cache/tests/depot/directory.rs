@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use kiln_cache::depot::{Depot, Foreign, Put};
+use kiln_cache::depot::{Depot, Entry, Foreign, Put};
 use kiln_oci::{Descriptor, Digest, Index, Manifest, MediaType};
 use tempfile::TempDir;
 
-use crate::place::{UnderTest, hasty, layer, read, unite, write, writers};
+use crate::place::{UnderTest, hasty, layer, read, records, unite, write, writers};
 
 struct Place(TempDir);
 
@@ -145,4 +145,18 @@ async fn what_killed_writers_left_is_removed_and_what_a_writer_is_at_stays() {
     assert_eq!(hasty.retire(&unite(&hasty).await).await.unwrap(), 1);
     let left: Vec<_> = fs::read_dir(&ingest).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["written"]);
+}
+
+#[tokio::test]
+async fn an_entry_whose_blobs_are_not_there_is_not_published() {
+    let place = Place::start();
+    let depot = place.open();
+    depot.put(&records("a")).await.unwrap();
+    let (entry, manifest) = Entry::new(records("a").descriptor, vec![layer(b"swept").descriptor], vec![]);
+    let error = depot.publish(&entry, manifest.clone()).await.unwrap_err();
+    assert!(error.to_string().contains(layer(b"swept").descriptor.digest.hex()), "{error}");
+    assert_eq!(writers(&depot).await, [""; 0]);
+    depot.put(&layer(b"swept")).await.unwrap();
+    depot.publish(&entry, manifest).await.unwrap();
+    assert_eq!(writers(&depot).await, ["a"]);
 }

@@ -88,20 +88,13 @@ impl Layout {
         serde_json::from_slice(&raw).map_err(|e| self.damaged("index.json", &e.to_string()))
     }
 
-    /// Changes `index.json`, one process at a time.
-    pub(super) fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<()> {
+    /// Waits until no other process changes the list of entries or removes what it does not reach.
+    pub(super) fn lock(&self) -> Result<Locked<'_>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = openat(&self.top, "index.json.lock", flags, Mode::from_raw_mode(0o666));
         let lock = lock.map_err(|e| self.failed("open", "index.json.lock", e))?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|e| self.failed("lock", "index.json.lock", e))?;
-        let before = self.index()?;
-        let mut after = before.clone();
-        change(&mut after);
-        if after == before {
-            return Ok(());
-        }
-        let raw = serde_json::to_vec(&after).map_err(|e| self.damaged("index.json", &e.to_string()))?;
-        self.replace(&self.top, "index.json", &raw)
+        Ok(Locked { layout: self, _lock: lock })
     }
 
     /// A small blob, whole and verified.
@@ -284,6 +277,26 @@ impl Layout {
 
     fn failed(&self, doing: &'static str, name: &str, source: impl Into<io::Error>) -> Error {
         failed(&self.path, doing, name, source)
+    }
+}
+
+/// A layout that no other process changes meanwhile.
+pub(super) struct Locked<'a> {
+    layout: &'a Layout,
+    _lock: OwnedFd,
+}
+
+impl Locked<'_> {
+    /// Changes `index.json`.
+    pub(super) fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<()> {
+        let before = self.layout.index()?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
+            return Ok(());
+        }
+        let raw = serde_json::to_vec(&after).map_err(|e| self.layout.damaged("index.json", &e.to_string()))?;
+        self.layout.replace(&self.layout.top, "index.json", &raw)
     }
 }
 

@@ -103,11 +103,18 @@ impl Directory {
     }
 
     pub(super) async fn publish(&self, entry: &Entry, manifest: Bytes) -> Result<()> {
-        let id = entry.id.clone();
+        let entry = entry.clone();
         self.creating(move |place, layout| {
+            let id = &entry.id;
             layout.write_document(&id.digest, &manifest)?;
-            let size = manifest.len() as u64;
-            layout.change_index(|list| index::add(list, &place.tag, &id, size))
+            let locked = layout.lock()?;
+            // A blob may have been swept just when this writer found that it was there.
+            for blob in entry.blobs.iter().chain([&entry.records]) {
+                if layout.blob(blob)?.is_none() {
+                    return Err(Error::Missing { depot: layout.name(), digest: blob.digest.clone() });
+                }
+            }
+            locked.change_index(|list| index::add(list, &place.tag, id, manifest.len() as u64))
         })
         .await
     }
@@ -115,8 +122,9 @@ impl Directory {
     pub(super) async fn retire(&self, ids: &[EntryId], grace: Duration) -> Result<usize> {
         let ids = ids.to_vec();
         self.creating(move |place, layout| {
+            let locked = layout.lock()?;
             let mut gone = 0;
-            layout.change_index(|list| gone = index::remove(list, &place.tag, &ids))?;
+            locked.change_index(|list| gone = index::remove(list, &place.tag, &ids))?;
             sweep::sweep(layout, grace)?;
             Ok(gone)
         })
