@@ -9,6 +9,9 @@ use kiln_graph::OpDigest;
 use kiln_oci::Digest;
 use kiln_store::Key;
 
+/// The fidelity of a sandbox that lacks nothing.
+pub(crate) const FULL: &str = "full";
+
 /// Builds a key of one kind; the kinds never collide.
 pub(crate) struct KeyBuilder(blake3::Hasher);
 
@@ -17,6 +20,7 @@ pub(crate) struct KeyBuilder(blake3::Hasher);
 pub(crate) enum Purpose {
     Recipe,
     Content,
+    LesserOperation,
     Provisional,
 }
 
@@ -26,6 +30,7 @@ impl KeyBuilder {
         let mut hasher = blake3::Hasher::new_derive_key(match purpose {
             Purpose::Recipe => "kiln recipe key 1",
             Purpose::Content => "kiln content key 1",
+            Purpose::LesserOperation => "kiln lesser operation 1",
             Purpose::Provisional => "kiln provisional key 1",
         });
         hasher.update(&op.0);
@@ -64,7 +69,11 @@ pub(crate) fn image_key(diff_ids: &[Digest]) -> Key {
     Key(*hasher.finalize().as_bytes())
 }
 
-/// The key under which records with an operation are found, whatever their inputs.
-pub(crate) fn op_key(op: OpDigest) -> Key {
-    Key(op.0)
+/// The key under which records with an operation are found, whatever their inputs; what a lesser sandbox than the
+/// usual one ran is kept apart. `fidelity` is empty for what runs no process.
+pub(crate) fn op_key(op: OpDigest, fidelity: &str) -> Key {
+    match fidelity {
+        "" | FULL => Key(op.0),
+        lesser => KeyBuilder::new(Purpose::LesserOperation, op).word(lesser).finish(),
+    }
 }

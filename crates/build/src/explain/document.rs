@@ -333,7 +333,7 @@ pub enum FileAspect {
     Mode,
     /// What kind of file it is.
     Type,
-    /// Its owner or its capabilities, where these count.
+    /// Its owner or its capabilities, where these count, or which other names it has.
     Owner,
 }
 

@@ -16,7 +16,7 @@ use super::record::Effects;
 use super::{Distant, Made, Rootfs, Slot, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, Selection, Wanted};
-use crate::key::{KeyBuilder, Purpose, image_key, op_key};
+use crate::key::{KeyBuilder, Purpose, image_key};
 use crate::tree::{Content, Tree};
 
 /// How many earlier runs of an operation are compared where that takes more than a look at what is recorded.
@@ -51,7 +51,7 @@ impl Steps {
         identity: &Identity<Key>,
         inputs: &[Made],
     ) -> Result<Option<Found<Key, Made>>, StepProblem> {
-        let op = op_key(self.definition.op_digest(id));
+        let op = self.op_key(id);
         let records = self.store.records();
         let candidates = records.candidates(&op)?;
         if candidates.is_empty() && !self.elsewhere.shelf.has_op(&op) {
@@ -168,7 +168,7 @@ impl Steps {
 
     /// Whether a record could match by content, so that a step's inputs are worth fetching.
     pub(crate) fn may_match_content(&self, id: VertexId) -> Result<bool, StepProblem> {
-        let op = op_key(self.definition.op_digest(id));
+        let op = self.op_key(id);
         Ok(self.elsewhere.shelf.has_op(&op) || self.store.records().has_op(&op)?)
     }
 

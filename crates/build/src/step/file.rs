@@ -144,7 +144,7 @@ impl Steps {
 
     /// Makes a new layer known by its content if an earlier run of the operation could have made the same.
     pub(super) fn interned(&self, id: VertexId, layer: Layer) -> Result<Layer, StepProblem> {
-        let op = crate::key::op_key(self.definition.op_digest(id));
+        let op = self.op_key(id);
         if !self.store.records().has_op(&op)? {
             return Ok(layer);
         }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{OpenContext, Selections, Steps};
 use crate::error::StepProblem;
 use crate::file::{Counted, Selection, Wanted};
-use crate::key::{KeyBuilder, Purpose, image_key, op_key};
+use crate::key::{FULL, KeyBuilder, Purpose, image_key, op_key};
 use crate::tree::{Content, Node, Tree};
 
 /// How a step knows one of its inputs.
@@ -122,9 +122,14 @@ impl Steps {
     pub(super) fn fidelity(&self, id: VertexId) -> &'static str {
         match &self.vertex(id).op {
             Op::Exec(_) if self.tier.is_single_id() => "single-id",
-            Op::Exec(_) => "full",
+            Op::Exec(_) => FULL,
             _ => "",
         }
+    }
+
+    /// The key under which earlier runs of a step's operation are found.
+    pub(crate) fn op_key(&self, id: VertexId) -> Key {
+        op_key(self.definition.op_digest(id), self.fidelity(id))
     }
 
     /// What a step selects from the contexts among its inputs, in the order in which it names them.
@@ -193,7 +198,7 @@ impl Steps {
 
     /// Whether a record could match a step, so that hashing what it copies may save the copy.
     fn is_worth_reading(&self, id: VertexId) -> Result<bool, StepProblem> {
-        let op = op_key(self.definition.op_digest(id));
+        let op = self.op_key(id);
         let known = !self.elsewhere.shelf.is_empty() || self.store.records().has_op(&op)?;
         Ok(known && !self.vertex(id).meta.ignore_cache)
     }

@@ -5,7 +5,7 @@
 //! shown, and with `#` where only a digest is kept: values of variables whose names look secret, texts that hold
 //! such a value, and long ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use kiln_dockerfile::without_credentials;
 use kiln_graph::{ExecOp, FileAction, FileOp, Op, SourceOp, VertexId};
@@ -238,11 +238,25 @@ fn listed<'a>(taken: &Taken<'a>) -> Vec<ListedFile<'a>> {
             root.facts.mode = 0;
         }
         files.push(root);
-        files.extend(source.below.iter().map(|node| fact(node, taken.landed)));
+        files.extend(contained(&source.below, taken.landed));
     }
     files.sort_by_key(|file| file.path);
     files.dedup_by_key(|file| file.path);
     files
+}
+
+/// What is in a directory; names of one file are told from files of their own.
+fn contained<'a>(nodes: &'a [Node], landed: Option<&LandedFiles>) -> impl Iterator<Item = ListedFile<'a>> {
+    let mut first_names = HashMap::new();
+    nodes.iter().map(move |node| {
+        let mut file = fact(node, landed);
+        let first = node.link().map(|link| *first_names.entry(link).or_insert(&*node.path));
+        if let Some(first) = first.filter(|first| *first != &*node.path) {
+            let whose = [file.facts.owner.as_slice(), first].concat();
+            file.facts.owner = beginning(*blake3::hash(&whose).as_bytes());
+        }
+        file
+    })
 }
 
 fn fact<'a>(node: &'a Node, landed: Option<&LandedFiles>) -> ListedFile<'a> {

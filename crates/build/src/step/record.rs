@@ -11,7 +11,6 @@ use super::inputs::Taken;
 use super::{Made, Rootfs, Steps};
 use crate::error::StepProblem;
 use crate::explain::Ran;
-use crate::key::op_key;
 
 /// What a record keeps beside its layers: what the step worked on, so that a content key can be had later.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -84,7 +83,7 @@ impl Steps {
             content_key: None,
         };
         let record = NewRecord {
-            op: op_key(self.definition.op_digest(id)),
+            op: self.op_key(id),
             lineage: self.lineage_of(id),
             layers: made.layers().iter().map(Layer::id).collect(),
             inputs: named.clone(),

@@ -191,7 +191,7 @@ fn aspects(what: &[FileAspect]) -> String {
             FileAspect::Content => "content",
             FileAspect::Mode => "permissions",
             FileAspect::Type => "type",
-            FileAspect::Owner => "owner or capabilities",
+            FileAspect::Owner => "owner, capabilities or hard links",
         })
         .collect();
     if what == [FileAspect::Content] || what.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
