@@ -86,6 +86,8 @@ pub(crate) static CASES: &[Case] = &[
     case("a layer deleted", |it| damage::delete(&it.newest_layer("ran/r")), Right, "its directory is missing"),
     case("the base's layer deleted", |it| damage::delete(&it.newest_layer("bin/busybox")), Right, "its directory is"),
     case("a directory of no layer", |it| damage::extra(&it.newest_layer("ran/r")), Right, "layers/extra"),
+    case("documents flipped", |it| all_blobs(it, true, damage::flip), OrError(&["damaged"]), "its bytes differ"),
+    case("documents deleted", |it| all_blobs(it, true, damage::delete), OrError(&["damaged"]), "it is missing"),
     case("layers' blobs flipped", |it| all_blobs(it, false, damage::flip), Right, "its bytes differ"),
     case("layers' blobs truncated", |it| all_blobs(it, false, damage::truncate), Right, "bytes instead of"),
     case("layers' blobs deleted", |it| all_blobs(it, false, damage::delete), Right, "it is missing"),

@@ -51,6 +51,7 @@ fn sample() -> Vec<&'static Case> {
     chosen.into_iter().take(SAMPLE).map(|at| &CASES[at]).collect()
 }
 
+/// Once met by an export, once by a check.
 fn check(project: &Project, case: &Case) {
     // First an export meets it.
     project.build_anew();
@@ -72,6 +73,8 @@ fn check(project: &Project, case: &Case) {
     assert_eq!(found.code(), 1, "it should have been found: {found}");
     assert!(found.stdout.contains(case.found), "{:?} in {found}", case.found);
     project.repaired();
+    // A base whose config was lost is to be had from where it came from.
+    project.kiln.load("busybox");
     assert!(project.export().status.success());
     assert_eq!(project.exported(), project.golden(), "the rebuild equals an undisturbed one");
     let clean = project.kiln.run(&["system", "check", "-q"]);
