@@ -144,7 +144,13 @@ impl Engine {
             dry_run: what.dry_run,
             ..Prune::default()
         };
-        let entries = if what.cache.is_some() { self.cache_entries()? } else { Vec::new() };
+        let entries = match what.cache {
+            Some(_) => {
+                let gone = self.store.prune(&Prune { dry_run: true, ..policy.clone() })?;
+                self.store.cache_entries_without(&gone, &policy.without_containers)?
+            }
+            None => Vec::new(),
+        };
         let of_cache = what.cache.as_ref().map(|cache| self.cache_policy(cache, &entries)).transpose()?;
         match of_cache {
             // What is kept is known only when the images are gone.

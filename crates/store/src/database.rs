@@ -53,6 +53,15 @@ impl Database {
         work(&connection).map_err(|source| self.error(source))
     }
 
+    /// Brings what was written lately from the log into the database and empties the log, unless others are reading.
+    pub(crate) fn empty_log(&self) -> Result<()> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.busy_timeout(Duration::ZERO).map_err(|source| self.error(source))?;
+        // That others are in the way is an answer, not an error.
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        connection.busy_timeout(BUSY).and(emptied).map_err(|source| self.error(source))
+    }
+
     /// Writes, all or nothing.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

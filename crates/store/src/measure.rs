@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 
 use crate::beneath;
 use crate::cache_mounts;
-use crate::error::Result;
+use crate::error::{At, Result};
 use crate::layers;
 use crate::layers::LayerId;
 use crate::locks::Sharing;
@@ -25,9 +25,8 @@ use crate::usage::{Disk, walk};
 /// What an entry of a layer takes at most beside its bytes: its inode's share, its last block, its directory's.
 const BESIDE_BYTES: i64 = 8192;
 
-/// What takes room in a store and is neither a layer nor a cache mount. Containers and running sessions have their
-/// own directories, which no quota is about; the database's other files go with the last session.
-const REST: [&str; 5] = ["blobs", "logs", "contexts", "repositories", "db.sqlite"];
+/// What is measured one by one, and what no quota is about: containers, volumes and what running sessions make.
+const APART: [&str; 5] = ["layers", "cache-mounts", "containers", "volumes", "tmp"];
 
 /// Bytes on disk.
 #[derive(Debug, Default)]
@@ -45,11 +44,16 @@ impl Sizes {
     }
 }
 
-/// The most that the store can take, without a look at more than the database; `None` if its rows do not know. Logs
-/// and the like are left out: they are small.
+/// The most that the store can take, without a look at more than the rows and the root's own files; `None` if the rows
+/// do not know. Logs and the like are left out: they are small.
 pub(crate) fn at_most(store: &Inner) -> Result<Option<u64>> {
-    let database = fs::metadata(store.root.join("db.sqlite")).map_or(0, |file| file.blocks() * 512);
-    Ok(store.database.read(of_rows)?.map(|rows| rows + database))
+    let Some(mut bytes) = store.database.read(of_rows)? else { return Ok(None) };
+    for entry in fs::read_dir(&store.root).at("list", &store.root)? {
+        let entry = entry.at("list", &store.root)?;
+        // What vanishes meanwhile takes nothing.
+        bytes += entry.metadata().ok().filter(Metadata::is_file).map_or(0, |file| file.blocks() * 512);
+    }
+    Ok(Some(bytes))
 }
 
 /// The most that layers, blobs and cache mounts can take by their rows.
@@ -70,8 +74,11 @@ fn of_rows(db: &Connection) -> rusqlite::Result<Option<u64>> {
 pub(crate) fn sizes(store: &Inner) -> Result<Sizes> {
     let mut sizes = Sizes { layers: layers(store)?, mounts: mounts(store)?, rest: 0 };
     let mut disk = Disk::default();
-    for name in REST {
-        sizes.rest += disk.add(&store.root.join(name))?;
+    for entry in fs::read_dir(&store.root).at("list", &store.root)? {
+        let entry = entry.at("list", &store.root)?;
+        if !APART.iter().any(|name| entry.file_name() == *name) {
+            sizes.rest += disk.add(&entry.path())?;
+        }
     }
     Ok(sizes)
 }
@@ -170,7 +177,6 @@ fn mounts(store: &Inner) -> Result<BTreeMap<String, u64>> {
 
 /// Bytes of the disk that the store is on: free for this user, and all.
 pub(crate) fn disk(store: &Inner) -> Result<(u64, u64)> {
-    use crate::error::At;
     let status = rustix::fs::statvfs(&store.root).at("examine the disk of", &store.root)?;
     Ok((status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize))
 }

@@ -265,7 +265,16 @@ impl Store {
 
     /// Everything in the build cache, the one used last first.
     pub fn cache_entries(&self) -> Result<Vec<crate::CacheEntry>> {
-        crate::prune::list(&self.inner)
+        crate::prune::list(&self.inner, &Freed::default(), &std::collections::BTreeSet::new())
+    }
+
+    /// The same once what a prune of images is going to delete, and these containers, are gone.
+    pub fn cache_entries_without(
+        &self,
+        gone: &Freed,
+        containers: &std::collections::BTreeSet<String>,
+    ) -> Result<Vec<crate::CacheEntry>> {
+        crate::prune::list(&self.inner, gone, containers)
     }
 
     /// Brings the store within limits, least recently used first; nothing that anybody needs goes. One process does

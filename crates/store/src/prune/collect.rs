@@ -114,6 +114,8 @@ impl Collector<'_> {
     fn quota(&mut self) -> Result<()> {
         let Some(quota) = self.limits.quota else { return Ok(()) };
         loop {
+            // What was deleted is written down in the log, which is to count as little as possible.
+            self.store.database.empty_log()?;
             let sizes = measure::sizes(self.store)?;
             let Some(beyond) = sizes.total().checked_sub(quota).filter(|beyond| *beyond > 0) else { return Ok(()) };
             let goal = Goal { bytes: beyond, young: self.young(), spares_young: false, ..Goal::of(&self.busy) };

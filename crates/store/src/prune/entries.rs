@@ -2,13 +2,14 @@
 //!
 //! A layer counts for the oldest record that leads to it, a pulled one and one that no record leads to for itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row};
 
+use super::Freed;
 use super::holdings::Holdings;
 use crate::cache_mounts;
 use crate::database::json;
@@ -99,9 +100,12 @@ pub(super) fn of_context(name: &str) -> String {
     format!("context-{}", name.get(..12).unwrap_or(name))
 }
 
-/// Everything in the build cache, the one used last first.
-pub(crate) fn list(store: &Arc<Inner>) -> Result<Vec<CacheEntry>> {
-    let holdings = Holdings::load(store)?;
+/// Everything in the build cache, the one used last first. Images and containers that are going to be `gone` need
+/// nothing.
+pub(crate) fn list(store: &Arc<Inner>, gone: &Freed, containers: &BTreeSet<String>) -> Result<Vec<CacheEntry>> {
+    let mut holdings = Holdings::load(store)?;
+    holdings.images.retain(|image| !gone.images.iter().any(|(id, _)| *id == image.id));
+    holdings.containers.retain(|container| !containers.contains(&container.id));
     let sizes = measure::sizes(store)?;
     let mut entries = of_records(store, &holdings, &sizes)?;
     entries.extend(of_layers(store, &holdings, &sizes)?);
