@@ -224,17 +224,28 @@ impl<K: Clone + Ord, O: Clone + PartialEq, E: Clone> State<K, O, E> {
         flight.queued.retain(|queued| *queued != at);
         let before = flight.aboard.len();
         flight.aboard.retain(|aboard| *aboard != at);
-        match flight.aboard.first() {
-            Some(heir) => {
-                if flight.owner == at {
-                    flight.owner = *heir;
-                    flight.orphaned = true;
-                    self.queue_anew(&key);
-                }
-                self.reconsider_lookup(key);
+        if flight.aboard.is_empty() {
+            if before > 0 {
+                self.cancel_flight(key, at.job);
             }
-            None if before > 0 => self.cancel_flight(key, at.job),
-            None => {}
+            return;
+        }
+        // Those of a job that is being stopped leave, too; nothing is begun for them.
+        let stopped = |at: &At| self.jobs.get(&at.job).is_none_or(|job| job.stopped);
+        if self.flights.get(&key).is_some_and(|flight| flight.aboard.iter().any(stopped)) {
+            return;
+        }
+        self.inherit(&key);
+        self.reconsider_lookup(key);
+    }
+
+    /// Where the owner has left, the next one aboard becomes it.
+    fn inherit(&mut self, key: &K) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if let Some(heir) = flight.aboard.first().filter(|_| !flight.aboard.contains(&flight.owner)) {
+            flight.owner = *heir;
+            flight.orphaned = true;
+            self.queue_anew(key);
         }
     }
 
