@@ -150,3 +150,25 @@ fn a_check_beside_builds_and_prunes_finds_nothing() {
         }
     });
 }
+
+#[test]
+fn programs_read_what_was_found_and_what_became_of_it() {
+    let project = Project::new(Kiln::new());
+    let checked = |flags: &[&str]| {
+        let answer = project.kiln.run(&[&["system", "check", "--format", "json"], flags].concat());
+        let document: serde_json::Value = serde_json::from_str(&answer.stdout).expect("one JSON document");
+        assert_eq!(document["clean"] == true, answer.status.success(), "{answer}");
+        document
+    };
+    assert_eq!(checked(&[])["findings"], serde_json::json!([]));
+    let path = project.newest("bin/busybox");
+    damage::flip(&path);
+    let found = &checked(&[])["findings"][0];
+    assert_eq!((&found["kind"], &found["problem"]), (&"layer".into(), &"its bytes differ".into()));
+    assert_eq!(found["path"], path.to_string_lossy().as_ref());
+    assert!(found["needed_by"].as_array().expect("list").contains(&"image busybox:latest".into()), "{found}");
+    assert!(found["mended"].is_null());
+    let mended = checked(&["--repair"]);
+    assert_eq!(mended["findings"][0]["mended"], true, "{mended}");
+    assert_eq!(checked(&[])["clean"], true);
+}
