@@ -238,6 +238,37 @@ fn what_is_damaged_or_gone_elsewhere_is_made_again() {
 }
 
 #[test]
+fn a_fold_leaves_out_what_is_gone_and_keeps_the_rest() {
+    let a = machine();
+    let depot = a.scratch("depot");
+    let (to, from) = (format!("type=local,dest={}", depot.display()), format!("type=local,src={}", depot.display()));
+    let dockerfile = |number: usize| format!("FROM busybox\nRUN echo {number} > /number; date +%N >> /number\n");
+    let blobs = || -> BTreeSet<PathBuf> {
+        let Ok(entries) = fs::read_dir(depot.join("blobs/sha256")) else { return BTreeSet::new() };
+        entries.map(|entry| entry.expect("blob").path()).collect()
+    };
+    let mut of_the_second = BTreeSet::new();
+    for number in 0..4 {
+        let before = blobs();
+        build(&a, &project(&a, &format!("{number}"), &dockerfile(number), 1), &["--cache-to", &to]);
+        if number == 1 {
+            of_the_second = blobs().difference(&before).cloned().collect();
+        }
+    }
+    let layers = of_the_second.iter().filter(|path| fs::read(path).expect("blob").starts_with(&[0x1f, 0x8b]));
+    let layers: Vec<&PathBuf> = layers.collect();
+    assert_eq!(layers.len(), 1, "{of_the_second:?}");
+    fs::remove_file(layers[0]).expect("removed");
+    let folded = build(&a, &project(&a, "4", &dockerfile(4), 1), &["--cache-to", &to]);
+    assert!(folded.stderr.contains("4 older entries folded"), "{folded}");
+    let b = machine();
+    for number in 0..5 {
+        let read = build(&b, &project(&b, &format!("{number}"), &dockerfile(number), 2), &["--cache-from", &from]);
+        assert_eq!(ran(&read).len(), usize::from(number == 1), "{number}: {read}");
+    }
+}
+
+#[test]
 fn what_is_no_cache_is_a_warning() {
     let kiln = machine();
     let directory = project(&kiln, "context", "FROM busybox\nRUN true\n", 1);

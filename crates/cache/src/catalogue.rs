@@ -209,6 +209,14 @@ impl Catalogue {
         }
     }
 
+    /// Leaves out the records and mounts that need a blob which is not among `held`; the layers stay listed.
+    pub fn keep_held(&mut self, held: &HashSet<Digest>) {
+        let layers = &self.layers;
+        let is_held = |place: &usize| layers.get(*place).is_some_and(|layer| held.contains(&layer.blob.digest));
+        self.records.retain(|record| record.layers.iter().all(is_held));
+        self.mounts.retain(|mount| held.contains(&mount.blob.digest));
+    }
+
     /// Every blob that it refers to, each once: layers and mounts.
     pub fn blobs(&self) -> Vec<Descriptor> {
         let mut seen = HashSet::new();
@@ -282,6 +290,19 @@ mod tests {
         written.mounts.push(PortableMount { id: "/root/.cache".into(), blob, packed: 5 });
         assert_eq!(Catalogue::parse(&written.to_document().unwrap()).unwrap(), written);
         assert_eq!(written.blobs().len(), 3);
+    }
+
+    #[test]
+    fn what_needs_a_blob_that_is_gone_is_left_out() {
+        let mut known = catalogue(&["a", "b"], vec![record(1, vec![0]), record(2, vec![0, 1]), record(3, vec![])]);
+        let blob = Descriptor::new(MediaType::Other("x".into()), Digest::of(b"m"), 1);
+        known.mounts.push(PortableMount { id: "m".into(), blob, packed: 5 });
+        known.keep_held(&HashSet::from([layer("a").blob.digest]));
+        assert_eq!(known.records, [record(1, vec![0]), record(3, vec![])]);
+        assert!(known.mounts.is_empty());
+        let mut folding = Catalogue::new();
+        folding.absorb(&known, 0);
+        assert_eq!(folding.layers, [layer("a")]);
     }
 
     #[test]

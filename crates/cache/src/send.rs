@@ -132,7 +132,14 @@ pub async fn send(
     }
     let folds = depot.to_fold(&united, |leaflet| Catalogue::parse(&leaflet.records).is_ok());
     if !folds.is_empty() {
-        there.iter().for_each(|known| catalogue.absorb(known, now - LIFETIME));
+        // An entry lists only what is there; of a blob that went the record goes, too.
+        let mut blobs: HashMap<Digest, Descriptor> = HashMap::new();
+        blobs.extend(there.iter().flat_map(Catalogue::blobs).map(|blob| (blob.digest.clone(), blob)));
+        let held = depot.holds_of(blobs.into_values().collect()).await?;
+        for mut known in there {
+            known.keep_held(&held);
+            catalogue.absorb(&known, now - LIFETIME);
+        }
         delivery.folded = folds.len();
     }
     let document = Parcel::of(MediaType::Other(CATALOGUE.to_owned()), catalogue.to_document()?.into());
