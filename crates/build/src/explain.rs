@@ -1,15 +1,17 @@
 //! Why steps ran or did not: what differs from the nearest earlier build of the same Dockerfile.
 //!
 //! While a build runs, its [`Trace`] notes what becomes known of each step. At its end [`report`] makes a document of
-//! it: each step that ran is compared with its counterpart in earlier builds ([`align`] says which that is), first by
-//! what it is itself made of ([`compare`]), then by the steps that it works on ([`judge`]). Nothing here is on the way of
-//! a build without a miss but writing that document.
+//! it: each step that ran is compared ([`judge`]) with its counterpart ([`align`]) in the nearest earlier build
+//! ([`nearest`]), first by what it is itself made of ([`compare`]), then by the steps that it works on ([`below`]).
+//! Nothing here is on the way of a build without a miss but writing that document.
 
 mod align;
+mod below;
 mod compare;
 mod document;
 mod earlier;
 mod judge;
+mod nearest;
 mod report;
 mod texts;
 mod trace;
