@@ -78,6 +78,7 @@ fn at_every_operation(kind: FileSystem, with_rows: bool) {
         command: &build(&context, &["--durable=build"]),
         refusal: 1,
         at_most: 8,
+        exhaustive: with_rows && kind == FileSystem::Ext4,
         outcome: &|kiln| rebuilt(kiln, &context),
     };
     let what =
@@ -111,6 +112,7 @@ fn in_a_prune() {
         command: &["system", "prune", "-af"],
         refusal: 1,
         at_most: 8,
+        exhaustive: false,
         outcome: &|kiln| {
             kiln.load("busybox");
             rebuilt(kiln, &context)

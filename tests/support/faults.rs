@@ -31,6 +31,9 @@ fn build() -> PathBuf {
     profile.parent().expect("target").join("debug/kiln-fault-injection")
 }
 
+/// How many times as many operations the full run takes of what is not done exhaustively.
+const FULL: usize = 5;
+
 /// One command, and how its effect is judged.
 pub struct Scenario<'a> {
     /// For messages.
@@ -41,8 +44,10 @@ pub struct Scenario<'a> {
     pub command: &'a [&'a str],
     /// Its exit code when it fails.
     pub refusal: i32,
-    /// How many of its operations the ordinary run takes.
+    /// How many of its operations the ordinary run takes; the full one takes more.
     pub at_most: usize,
+    /// The full run takes them all.
+    pub exhaustive: bool,
     /// Does the same again, undisturbed, and tells what a user has then.
     pub outcome: &'a dyn Fn(&Kiln) -> String,
 }
@@ -62,7 +67,7 @@ impl Scenario<'_> {
     /// The same, and `then` happens before anybody looks.
     pub fn survives_kills_and(&self, then_what: &str, then: impl Fn(&Kiln)) {
         let expected = self.undisturbed();
-        let chosen = self.chosen();
+        let chosen = self.chosen(self.exhaustive);
         let mut killed = 0;
         for operation in &chosen {
             let Operation { number, kind } = operation;
@@ -84,10 +89,11 @@ impl Scenario<'_> {
         say(&format!("{}: killed before {killed} of its operations{then_what}", self.name));
     }
 
-    /// Makes each operation fail with this error ("ENOSPC", "EIO"). The message must have `words`.
-    pub fn survives_failures(&self, error: &str, words: &[&str]) {
+    /// Makes operations fail with this error ("ENOSPC", "EIO"): as many as are killed, or a sample only. The message must
+    /// have `words`.
+    pub fn survives_failures(&self, error: &str, words: &[&str], sample: bool) {
         let expected = self.undisturbed();
-        let chosen = self.chosen();
+        let chosen = self.chosen(self.exhaustive && !sample);
         let mut failed = 0;
         for operation in &chosen {
             let what = format!("{}, {error} at operation {} ({})", self.name, operation.number, operation.kind);
@@ -130,17 +136,18 @@ impl Scenario<'_> {
         (self.outcome)(&kiln)
     }
 
-    /// All operations; in the ordinary run those by which others come to see something, and a few of the rest.
-    fn chosen(&self) -> Vec<Operation> {
+    /// Those by which others come to see something, and a few of the rest; in the full run all, if `exhaustive`.
+    fn chosen(&self, exhaustive: bool) -> Vec<Operation> {
         let all = self.operations();
         assert!(!all.is_empty(), "{}: it changes nothing", self.name);
-        if full() {
+        if full() && exhaustive {
             return all;
         }
+        let at_most = if full() { self.at_most * FULL } else { self.at_most };
         let (seen, others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|one| one.kind == "Rename" || one.kind == "Commit");
-        let mut chosen = some(seen, self.at_most / 2);
-        chosen.extend(some(others, self.at_most - chosen.len()));
+        let mut chosen = some(seen, at_most / 2);
+        chosen.extend(some(others, at_most - chosen.len()));
         chosen.sort_by_key(|operation| operation.number);
         chosen
     }
