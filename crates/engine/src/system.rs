@@ -1,6 +1,5 @@
-//! The engine as a whole: `info`, `version`, `system df`.
+//! The engine as a whole: `info`, `version`.
 
-use kiln_store::Usage;
 use serde_json::{Value, json};
 
 use crate::containers::Phase;
@@ -10,14 +9,6 @@ use crate::{Engine, Error};
 const API_VERSION: &str = "1.50";
 
 impl Engine {
-    /// Bytes per kind of thing.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn usage(&self) -> Result<Usage, Error> {
-        Ok(self.store.usage()?)
-    }
-
     /// What `version` tells of the engine, in docker's JSON.
     pub fn version(&self) -> Value {
         let kernel = kernel();

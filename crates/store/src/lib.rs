@@ -107,7 +107,6 @@ pub use staged::StagedLayer;
 pub use stat_cache::{FileStamp, StatCache};
 pub use store::{Mode, Store};
 pub use union::{Found, Resolved, Union};
-pub use usage::Usage;
 pub use verified::FileReader;
 pub use writer::{FileWriter, Hashing, LayerWriter, Written};
 pub use writers::status_tells_changes;

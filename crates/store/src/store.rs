@@ -23,7 +23,7 @@ use crate::session::{self, Session};
 use crate::version;
 use crate::{
     Blobs, Builds, CacheMounts, Containers, Evictions, FileLists, Finding, Freed, Images, Layers, Leases, Logs, Mended,
-    Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache, Usage,
+    Prune, Records, Report, Repositories, Rescued, Resolutions, Settling, StatCache,
 };
 
 /// How long opening waits for others to finish what they are just putting in its place.
@@ -256,11 +256,6 @@ impl Store {
     /// What the database refuses.
     pub fn forget_lost_images(&self) -> Result<()> {
         self.inner.database.write(|db| crate::images::forget_lost(db))
-    }
-
-    /// Bytes per kind of thing.
-    pub fn usage(&self) -> Result<Usage> {
-        crate::usage::usage(&self.inner)
     }
 
     /// Everything in the build cache, the one used last first.

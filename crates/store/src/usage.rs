@@ -1,63 +1,11 @@
-//! What the store takes on disk.
+//! What trees of files take on disk. It does not know what they are.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::error::{At, Error, Result};
-use crate::layers;
-use crate::prune::Holdings;
-use crate::repositories;
-use crate::store::Inner;
-
-/// Bytes per kind of thing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// How many images.
-    pub images: u64,
-    /// Layers and blobs that images or containers need.
-    pub image_bytes: u64,
-    /// How many cache records.
-    pub records: u64,
-    /// Layers that only the cache needs.
-    pub cache_bytes: u64,
-    /// Cache mounts.
-    pub cache_mount_bytes: u64,
-    /// How many containers.
-    pub containers: u64,
-    /// Containers' own directories.
-    pub container_bytes: u64,
-    /// Logs.
-    pub log_bytes: u64,
-}
-
-pub(crate) fn usage(store: &Arc<Inner>) -> Result<Usage> {
-    let holdings = Holdings::load(store)?;
-    let (needed_layers, needed_blobs) = (holdings.layers_of_images(), holdings.blobs_of_images());
-    let mut disk = Disk::default();
-    let mut usage = Usage {
-        images: holdings.images.len() as u64,
-        records: holdings.records.len() as u64,
-        containers: holdings.containers.len() as u64,
-        ..Usage::default()
-    };
-    // Needed layers first: an inode that both have counts for the image.
-    for id in holdings.layers.iter().filter(|id| needed_layers.contains(id)) {
-        usage.image_bytes += disk.add(&layers::directory(store, *id))?;
-    }
-    for id in holdings.layers.iter().filter(|id| !needed_layers.contains(id)) {
-        usage.cache_bytes += disk.add(&layers::directory(store, *id))?;
-    }
-    usage.cache_bytes += disk.add(&store.root.join(repositories::DIRECTORY))?;
-    let blobs = holdings.blobs.iter().filter(|(digest, _)| needed_blobs.contains(*digest));
-    usage.image_bytes += blobs.map(|(_, size)| size).sum::<u64>();
-    usage.cache_mount_bytes = disk.add(&store.root.join("cache-mounts"))?;
-    usage.container_bytes = disk.add(&store.root.join("containers"))?;
-    usage.log_bytes = disk.add(&store.root.join("logs"))?;
-    Ok(usage)
-}
 
 /// Counts bytes on disk; an inode with several names once.
 #[derive(Debug, Default)]
