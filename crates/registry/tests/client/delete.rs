@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kiln_oci::{Digest, Reference};
-use kiln_registry::{Anonymous, BlobSource, Client, Error};
+use kiln_registry::{BlobSource, Error};
 
 use crate::image::{Image, client, reference};
 use crate::server::{Reply, Server, tls};
@@ -53,8 +53,7 @@ async fn an_insecure_registry_is_spoken_to_as_it_speaks() {
     let plain = Server::start(move |request| served.reply(request)).await;
     for server in [unverified, plain] {
         let reference = reference(&server);
-        let client = Client::new(kiln_registry::Config::default(), Arc::new(Anonymous));
-        let insecure = client.insecure_for(&reference).await.unwrap();
+        let insecure = client().insecure_for(&reference).await.unwrap();
         let found = insecure.resolve(&reference).await.unwrap();
         assert_eq!(found.raw, image.manifest);
     }
