@@ -224,6 +224,19 @@ COPY --from=run /out /
 }
 
 #[test]
+fn nothing_can_be_mounted_too() {
+    let kiln = with("busybox");
+    fs::create_dir(kiln.scratch("context").join("void")).expect("directory");
+    let dockerfile = "FROM scratch AS nothing
+FROM busybox AS run
+RUN --mount=source=void,target=/a --mount=from=nothing,target=/b ls -A /a /b > /list
+FROM scratch
+COPY --from=run /list /
+";
+    assert_eq!(read(&output(&kiln, dockerfile, &[]), "list"), "/a:\n\n/b:\n");
+}
+
+#[test]
 fn networks_and_rights() {
     let kiln = with("busybox");
     let dockerfile = "FROM busybox AS run

@@ -36,7 +36,9 @@ impl Blame {
             }
             for reason in reasons {
                 let kind = reason["kind"].as_str().unwrap_or_default();
-                is_named |= self.is_named_by(kind, reason);
+                // A step that another build ran on the changed input already is a hit, and is named by what it spoils.
+                let named = reason["index"].as_u64().and_then(|index| steps.get(usize::try_from(index).ok()?));
+                is_named |= self.is_named_by(kind, reason) || named.is_some_and(|step| step["result"] == "hit");
                 if !CONSEQUENCES.contains(&kind) && !self.is_named_by(kind, reason) {
                     wrong.push(format!("{} is blamed on {reason}", step["name"]));
                 }

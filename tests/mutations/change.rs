@@ -176,7 +176,8 @@ fn retarget(project: &mut Project, random: &mut Random) -> Option<Changed> {
     let path = one_of(project, random, |item| matches!(item.kind, ItemKind::Symlink(_)))?;
     let target = (*random.pick(&["a", "e", "b", "../k", "sp ace"])).to_owned();
     project.context.get_mut(&path)?.kind = ItemKind::Symlink(target.clone());
-    Some((format!("{path} leads to {target}"), Blame::Files(vec![path])))
+    // Where it is a source itself, what it leads to is copied: other files than before.
+    Some((format!("{path} leads to {target}"), Blame::AnyFiles))
 }
 
 fn ignore(project: &mut Project, random: &mut Random) -> Option<Changed> {

@@ -100,7 +100,7 @@ impl<'a> Mounts<'a> {
     /// A descriptor of `path` in a root file system of its own, changes to which are thrown away.
     fn tree(&mut self, layers: &[kiln_store::Layer], path: &Path, target: &Path) -> Result<OwnedFd, Error> {
         let staged = rootfs::discarded_upper(self.store, layers)?;
-        let lowers = rootfs::lowers(self.store, layers)?;
+        let lowers = rootfs::lowers(self.store, layers)?.or_empty(self.store)?;
         let mount = overlay::detached(&lowers.paths, staged.fs_path(), staged.work_path(), self.store.mode())
             .map_err(|error| failed(path, target, error))?;
         let path_inside = if path.as_os_str().is_empty() { Path::new("/") } else { path };

@@ -20,6 +20,18 @@ pub(crate) struct Lowers {
     _bottom: Option<StagedLayer>,
 }
 
+impl Lowers {
+    /// The same with an empty directory where there is none: an overlay must have something below.
+    pub(crate) fn or_empty(mut self, store: &Store) -> Result<Lowers, Error> {
+        if self.paths.is_empty() {
+            let bottom = store.layers().stage(&Metadata::root_owned(0o755, Timestamp::now()))?;
+            self.paths.push(bottom.fs_path().to_owned());
+            self._bottom = Some(bottom);
+        }
+        Ok(self)
+    }
+}
+
 /// The directories to mount: without empty layers, and of equal ones the topmost. What the others
 /// would show, it shows, too.
 pub(crate) fn lowers(store: &Store, layers: &[Layer]) -> Result<Lowers, Error> {
