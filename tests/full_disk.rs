@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kiln_tests::disk::FileSystem;
 use kiln_tests::image::{difference, shown};
 use kiln_tests::is_root_for;
 use kiln_tests::kiln::{Answer, Kiln};
+use kiln_tests::skip;
 
 /// A store with a base on a disk of 48 MiB, and a context elsewhere.
 struct Small {
@@ -22,6 +24,10 @@ impl Small {
     /// None if this is not root.
     fn new(test: &str) -> Option<Small> {
         if !is_root_for(test) {
+            return None;
+        }
+        if let Some(reason) = FileSystem::Ext4.is_missing() {
+            skip(test, &reason);
             return None;
         }
         let kiln = Kiln::on_disk_of("48M");

@@ -35,10 +35,11 @@ impl FileSystem {
     /// Whether this machine can make and mount one; if not, why.
     pub fn is_missing(self) -> Option<String> {
         let program = self.maker();
-        match Command::new(program).arg("-V").output() {
-            Ok(_) => None,
-            Err(error) => Some(format!("{program}: {error}")),
+        if let Err(error) = Command::new(program).arg("-V").output() {
+            return Some(format!("{program}: {error}"));
         }
+        let loops = answer(Command::new("losetup").arg("-f"));
+        (!loops.status.success()).then(|| loops.stderr.trim_end().to_owned())
     }
 
     fn maker(self) -> &'static str {
