@@ -130,7 +130,7 @@ fn the_base_image_moved_or_another_was_named() {
 }
 
 #[test]
-fn texts_flags_and_what_other_instructions_set() {
+fn texts_and_flags_of_instructions() {
     let kiln = with_busybox();
     let project = Project::new(&kiln, "p", "");
     project.write("f", "f");
@@ -157,6 +157,15 @@ fn texts_flags_and_what_other_instructions_set() {
         compared with the build of TIME in /p
     "#]],
     );
+}
+
+#[test]
+fn what_other_instructions_set() {
+    let kiln = with_busybox();
+    let project = Project::new(&kiln, "p", "FROM busybox\nCOPY f /\nRUN echo one\n");
+    project.write("f", "f");
+    project.build(&[]);
+    let build = |dockerfile: &str| project.write("Dockerfile", &format!("FROM busybox\n{dockerfile}"));
     build("COPY f /\nUSER 7\nRUN echo one\n");
     project.explains(
         &[],
@@ -186,6 +195,15 @@ fn texts_flags_and_what_other_instructions_set() {
         compared with the build of TIME in /p
     "#]],
     );
+}
+
+#[test]
+fn options_of_the_build_and_texts_that_mean_the_same() {
+    let kiln = with_busybox();
+    let project = Project::new(&kiln, "p", "FROM busybox\nCOPY f /\nRUN echo one\n");
+    project.write("f", "f");
+    project.build(&[]);
+    let build = |dockerfile: &str| project.write("Dockerfile", &format!("FROM busybox\n{dockerfile}"));
     build("COPY f /\nRUN echo one\n");
     project.write("f", "g");
     project.build(&[]);

@@ -1,3 +1,5 @@
+//! Inputs before and now, and what is told of them.
+
 use expect_test::{Expect, expect};
 use kiln_store::Kind;
 
