@@ -138,8 +138,9 @@ impl Simulation {
                     .filter(|pending| pending.cancelled)
                     .filter(|pending| subject(&pending.action).is_some_and(|(_, of, _)| of == job));
                 // What it began for others may go on; what was cancelled must have ended, unless
-                // an heir was the last to leave.
-                let heirs = self.players.values().any(|p| p.left && !p.gone);
+                // an heir was the last to want it: one that left or failed since.
+                let gave_up = |p: &Player| p.left || p.settled.values().any(|each| *each == Settled::Cancelled);
+                let heirs = self.players.values().any(|p| !p.gone && gave_up(p));
                 assert!(heirs || behind.count() == 0, "seed {seed}: {job:?} went too early");
             }
             _ => {}
