@@ -107,11 +107,7 @@ pub(crate) struct Staged {
 }
 
 /// Unpacks as [`layer`] does, whether or not the store has the layer, and up to the point where others would see it.
-pub(crate) fn staged<R: Read + Send>(
-    store: &Store,
-    blob: R,
-    expected: Option<&Digest>,
-) -> Result<Staged, UnpackError> {
+pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Staged, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
     let writer = store.layers().stage(&root)?.writer()?;
     let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
