@@ -379,6 +379,24 @@ fn linked_copies_do_not_depend_on_their_base() {
 }
 
 #[test]
+fn a_copy_that_is_no_longer_linked() {
+    let kiln = with_busybox();
+    let dockerfile =
+        |link: &str| format!("FROM busybox AS a\nRUN echo 1 > /x\nFROM busybox\nCOPY {link}--from=a /x /y\n");
+    let project = Project::new(&kiln, "p", &dockerfile("--link "));
+    project.build(&[]);
+    project.write("Dockerfile", &dockerfile(""));
+    project.explains(
+        &[],
+        expect![[r#"
+        [stage-1 2/2] COPY --from=a /x /y (line 4): miss:
+            instruction changed: COPY --link --from=a /x /y -> COPY --from=a /x /y
+        compared with the build of TIME in /p
+    "#]],
+    );
+}
+
+#[test]
 fn a_hit_below_that_is_another_than_last_time() {
     let kiln = with_busybox();
     let project = Project::new(&kiln, "p", "");

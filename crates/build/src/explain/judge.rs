@@ -139,12 +139,8 @@ impl Judge<'_> {
         if then.operation == now.operation {
             return None;
         }
-        Some(if then.instruction == now.instruction {
-            Reason::SettingChanged { setting: "operation".into(), before: None, after: None }
-        } else {
-            let (before, after) = (then.instruction.clone(), now.instruction.clone());
-            Reason::InstructionChanged { before, after }
-        })
+        let unnamed = Reason::SettingChanged { setting: "operation".into(), before: None, after: None };
+        Some(rewritten(then, now).unwrap_or(unnamed))
     }
 
     /// Why a step ran although nothing of it changed, or nothing is known to compare it with.
@@ -175,7 +171,8 @@ impl Judge<'_> {
         match self.steps.context_of(self.told.ids[place]) {
             Some(context) if !nearest.is_known => Reason::FilesChanged { context },
             _ if !nearest.is_known => Reason::ResultGone,
-            _ => Reason::KeyDiffers,
+            // A flag that no input shows, such as `--link`, which decides on what a copy stands.
+            _ => rewritten(then, &self.now[place]).unwrap_or(Reason::KeyDiffers),
         }
     }
 
@@ -207,6 +204,12 @@ impl Judge<'_> {
         };
         if known(&neighbours) { Novelty::Instruction } else { Novelty::Stage }
     }
+}
+
+/// The change of an instruction's text, if it has another one.
+fn rewritten(then: &ExplainedStep, now: &ExplainedStep) -> Option<Reason> {
+    let (before, after) = (then.instruction.clone(), now.instruction.clone());
+    (before != after).then_some(Reason::InstructionChanged { before, after })
 }
 
 fn text(at: Timestamp) -> String {

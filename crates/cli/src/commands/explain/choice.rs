@@ -4,6 +4,9 @@ use kiln_build::{ExplainedBuild, ExplainedStep, Position};
 
 use crate::failure::Failure;
 
+/// Whether a step, at one of its places, is meant.
+type Way<'a> = dyn Fn(&ExplainedStep, &Position) -> bool + 'a;
+
 /// The steps that `wanted` means: a number such as `4/7`, perhaps behind a stage's name, a step's name, a line such as
 /// `Dockerfile:12`, a stage, or a piece of an instruction. The first of these that means anything counts.
 ///
@@ -13,7 +16,7 @@ pub(super) fn chosen<'a>(build: &'a ExplainedBuild, wanted: &str) -> Result<Vec<
     let wanted = wanted.trim();
     let lower = wanted.to_lowercase();
     let line = line(build, wanted);
-    let ways: [&dyn Fn(&ExplainedStep, &Position) -> bool; 5] = [
+    let ways: [&Way<'_>; 5] = [
         &|_, at| line.is_some_and(|line| covers(at, line)),
         &|_, at| at.name == wanted,
         &|_, at| is_numbered(at, &lower),
