@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kiln_images::{pack, unpack};
+use kiln_images::pack;
+use kiln_images::unpack::{self, UnpackError};
 use kiln_oci::{Descriptor, Digest};
 use kiln_progress::{Outcome, Task};
 use kiln_store::{Layer, LockGuard, LockKey, Sharing, Store};
@@ -99,7 +100,7 @@ async fn from_one(store: &Store, layer: &RemoteLayer, source: &Source, task: &Ta
     let diff_id = layer.diff_id.clone();
     blocking(move || {
         let digest = source.blob.digest.clone();
-        let bad = |source| FetchError::Unpack { digest: digest.clone(), source: Box::new(source) };
+        let bad = |error| not_unpacked(&digest, error);
         let unpacked = unpack::layer(&store, store.blobs().open(&digest)?, Some(&diff_id)).map_err(bad)?;
         if let Some(format) = source.packed_as.as_deref().and_then(format::parse) {
             pack::remember(&store, &unpacked.layer, format, &diff_id, &source.blob)?;
@@ -107,6 +108,20 @@ async fn from_one(store: &Store, layer: &RemoteLayer, source: &Source, task: &Ta
         Ok(unpacked.layer)
     })
     .await
+}
+
+/// A disk that fails is no fault of the depot's.
+fn not_unpacked(digest: &Digest, error: UnpackError) -> FetchError {
+    let of_store = match error {
+        UnpackError::Store(error) => Ok(error),
+        UnpackError::Write { path, source } => Ok(kiln_store::Error::Io { action: "write", path: path.into(), source }),
+        other => Err(other),
+    };
+    match of_store {
+        Ok(error) if error.is_of_disk() => FetchError::Store(error),
+        Ok(error) => FetchError::Unpack { digest: digest.clone(), source: Box::new(UnpackError::Store(error)) },
+        Err(other) => FetchError::Unpack { digest: digest.clone(), source: Box::new(other) },
+    }
 }
 
 /// Brings a blob into the store, verified, and pins it for this session.

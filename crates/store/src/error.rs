@@ -261,6 +261,15 @@ impl Error {
         }
     }
 
+    /// Whether the disk failed, rather than what was to be put on it.
+    pub fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_of_disk(source),
+            Self::Database { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Wraps what the kernel said about `path`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.into(), source: source.into() }
@@ -299,6 +308,12 @@ fn written_by(kiln: Option<&str>) -> String {
 fn newer_kiln(kiln: Option<&str>) -> String {
     let newer = || "use the newer kiln that migrated it".to_owned();
     kiln.map_or_else(newer, |version| format!("use kiln {version} or a later one"))
+}
+
+/// Whether the kernel's answer is about a disk: no room, read-only, broken.
+fn is_of_disk(source: &io::Error) -> bool {
+    let kind = source.kind();
+    is_full(kind) || kind == io::ErrorKind::ReadOnlyFilesystem || source.raw_os_error() == Some(libc::EIO)
 }
 
 fn is_full(kind: io::ErrorKind) -> bool {
