@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kiln_tests::{full, hygiene};
 
 /// How a command ended.
-pub struct Ended {
+pub(crate) struct Ended {
     pub status: ExitStatus,
     /// What it wrote to its standard error.
     pub said: String,
@@ -23,7 +23,7 @@ fn patience() -> Duration {
 }
 
 /// Runs all commands at once, to their ends. `root` is their store, for the watchdog.
-pub fn crowd(commands: Vec<Command>, root: &Path) -> Vec<Ended> {
+pub(crate) fn crowd(commands: Vec<Command>, root: &Path) -> Vec<Ended> {
     let start = |mut command: Command| {
         let said = tempfile::tempfile().expect("file");
         let child = command.stdout(Stdio::null()).stderr(said.try_clone().expect("descriptor")).spawn();

@@ -104,7 +104,7 @@ fn every_step_is_executed_once_by_all_builds_together() {
     let builds = projects.all_at_once(&kiln, &sequential);
 
     let executions = executions(&builds);
-    for (name, _) in executions.iter().filter(|(_, count)| **count != 1) {
+    if let Some((name, _)) = executions.iter().find(|(_, count)| **count != 1) {
         let by = builds.iter().filter(|build| executed(&steps(&build.said)).contains(&name.as_str()));
         let said: Vec<&str> = by.map(|build| build.said.as_str()).collect();
         panic!("executed more than once: {name}\n{}", said.join("\n\n"));

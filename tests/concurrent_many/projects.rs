@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 /// Splitmix64: the same seed gives the same projects everywhere.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -19,7 +19,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).expect("small")
     }
 }
@@ -28,13 +28,13 @@ impl Random {
 const DEPTH: usize = 4;
 const BRANCHES: usize = 2;
 /// How many directories of files the context has.
-pub const SHARED: usize = 3;
+pub(crate) const SHARED: usize = 3;
 
 /// A path through the tree of steps.
 type Way = Vec<usize>;
 
 /// Writes the files that all projects copy.
-pub fn write_context(context: &Path) {
+pub(crate) fn write_context(context: &Path) {
     for directory in 0..SHARED {
         let path = context.join(format!("shared{directory}"));
         fs::create_dir_all(&path).expect("context");
@@ -45,7 +45,7 @@ pub fn write_context(context: &Path) {
 }
 
 /// A Dockerfile of two or three stages; `notes` begins each RUN that is to leave a note.
-pub fn dockerfile(random: &mut Random, notes: bool) -> String {
+pub(crate) fn dockerfile(random: &mut Random, notes: bool) -> String {
     let mut text = String::new();
     let stages: Vec<Way> = (0..1 + random.below(2)).map(|_| way(random)).collect();
     for (place, way) in stages.iter().enumerate() {
