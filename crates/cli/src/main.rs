@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     kiln_runtime::helper::run_if_asked();
+    kiln_runtime::heap::bound();
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,
         Err(code) => return code,

@@ -7,6 +7,7 @@
 //! This crate does not know images, layers' contents, user names or tokio.
 
 pub mod child;
+pub mod heap;
 pub mod helper;
 pub mod rootless;
 pub mod spec;
