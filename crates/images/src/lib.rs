@@ -19,3 +19,4 @@ pub mod tar;
 mod testing;
 pub mod unpack;
 pub mod validate;
+mod workers;

@@ -8,8 +8,9 @@ use kiln_graph::{MountKind, Op, VertexId};
 use kiln_oci::Digest;
 use kiln_store::{Key, Layer, LayerId, Record};
 
+use super::whole::portable;
 use crate::error::StepProblem;
-use crate::step::{Effects, Made, Slot, Steps};
+use crate::step::{Made, Slot, Steps};
 
 /// A layer, whichever way it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,18 +93,8 @@ impl Steps {
     }
 
     fn portable(&self, id: VertexId, recipe: Key, record: &Record) -> Result<PortableRecord, StepProblem> {
-        let effects = Effects::parse(&record.effects).unwrap_or_default();
-        Ok(PortableRecord {
-            op: record.op,
-            recipes: vec![recipe],
-            content: self.content_key_of_run(id, record)?,
-            lineage: record.lineage.clone(),
-            inputs: record.inputs.clone(),
-            contexts: effects.contexts,
-            layers: Vec::new(),
-            made_at: effects.made_at,
-            used: 0,
-        })
+        let content = self.content_key_of_run(id, record)?;
+        Ok(PortableRecord { content, ..portable(record, vec![recipe]) })
     }
 
     /// The ids of the cache mounts that steps of `targets` may have used.

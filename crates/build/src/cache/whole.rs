@@ -300,7 +300,8 @@ fn stage_of(lineage: &str) -> Option<&str> {
     lines.nth(1).map(|_| stage)
 }
 
-fn portable(record: &Record, recipes: Vec<Key>) -> PortableRecord {
+/// A record under these keys as it travels, its layers still to come.
+pub(super) fn portable(record: &Record, recipes: Vec<Key>) -> PortableRecord {
     let effects = Effects::parse(&record.effects).unwrap_or_default();
     PortableRecord {
         op: record.op,

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, OnceLock};
 
 use super::Format;
+use crate::workers::pool;
 
 /// Bytes of input that become one gzip member.
 const GZIP_BLOCK: usize = 1 << 20;
@@ -101,17 +101,6 @@ impl<W: Write> Write for CompressedWriter<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Threads of their own, because a writer that runs on the global pool would wait for itself.
-fn pool() -> io::Result<Arc<rayon::ThreadPool>> {
-    static POOL: OnceLock<Option<Arc<rayon::ThreadPool>>> = OnceLock::new();
-    let build = || {
-        let builder = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("compress-{n}"));
-        builder.build().ok().map(Arc::new)
-    };
-    let pool = POOL.get_or_init(build).clone();
-    pool.ok_or_else(|| io::Error::other("cannot start threads for compressing"))
 }
 
 fn compress_block(format: Format, block: &[u8]) -> io::Result<Vec<u8>> {

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, OnceLock};
 
 use kiln_store::{Entry, FileDigest, Layer, LayerFiles};
 
 use super::{PackError, copy_content};
+use crate::workers::pool;
 
 /// A batch that has so many bytes is read.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -166,15 +166,4 @@ fn read_whole(file: &mut File, place: &mut [u8]) -> io::Result<usize> {
             answer => return answer,
         }
     }
-}
-
-/// Threads of their own, because a writer that runs on the global pool would wait for itself.
-fn pool() -> io::Result<Arc<rayon::ThreadPool>> {
-    static POOL: OnceLock<Option<Arc<rayon::ThreadPool>>> = OnceLock::new();
-    let build = || {
-        let builder = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("read-{n}"));
-        builder.build().ok().map(Arc::new)
-    };
-    let pool = POOL.get_or_init(build).clone();
-    pool.ok_or_else(|| io::Error::other("cannot start threads for reading"))
 }
