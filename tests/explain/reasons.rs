@@ -248,14 +248,27 @@ fn options_of_the_build_and_texts_that_mean_the_same() {
 #[test]
 fn the_cache_was_not_to_be_used() {
     let kiln = with_busybox();
-    let project =
-        Project::new(&kiln, "p", "FROM busybox AS a\nRUN date +%N%s > /f\nFROM busybox\nCOPY --from=a /f /\n");
+    let same = "FROM busybox AS a\nRUN echo same > /f\nFROM busybox\nCOPY --from=a /f /\n";
+    let project = Project::new(&kiln, "p", same);
     project.build(&[]);
     project.explains(&["--no-cache-filter", "a"], expect![[r#"
-        [a 2/2] RUN date +%N%s > /f (line 2): miss:
+        [a 2/2] RUN echo same > /f (line 2): miss:
             the cache was not to be used (--no-cache)
-        [stage-1 2/2] COPY --from=a /f / (line 4): hit: [a 2/2] RUN date +%N%s > /f ran again, and what this step takes is as before
+        [stage-1 2/2] COPY --from=a /f / (line 4): hit: [a 2/2] RUN echo same > /f ran again, and what this step takes is as before
     "#]]);
+    let other = "FROM busybox AS a\nRUN cat /proc/sys/kernel/random/uuid > /f\nFROM busybox\nCOPY --from=a /f /\n";
+    let project = Project::new(&kiln, "q", other);
+    project.build(&[]);
+    project.explains(
+        &["--no-cache-filter", "a"],
+        expect![[r#"
+        [a 2/2] RUN cat /proc/sys/kernel/random/uuid > /f (line 2): miss:
+            the cache was not to be used (--no-cache)
+        [stage-1 2/2] COPY --from=a /f / (line 4): miss:
+            step [a 2/2] RUN cat /proc/sys/kernel/random/uuid > /f changed
+        compared with the build of TIME in /q
+    "#]],
+    );
 }
 
 #[test]
