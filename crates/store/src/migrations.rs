@@ -25,7 +25,7 @@ pub(crate) const OLDEST: u32 = 2;
 const TABLES: &str = include_str!("migrations/2.sql");
 
 /// What leads from one format to the next, beginning with [`OLDEST`].
-const STEPS: &[&str] = &[include_str!("migrations/3.sql")];
+const STEPS: &[&str] = &[include_str!("migrations/3.sql"), include_str!("migrations/4.sql")];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = OLDEST + STEPS.len() as u32;
