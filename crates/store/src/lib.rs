@@ -63,6 +63,7 @@ mod repositories;
 mod rescue;
 mod reserve;
 mod resolutions;
+mod roots;
 mod session;
 mod staged;
 mod stamp;

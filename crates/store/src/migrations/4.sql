@@ -29,3 +29,6 @@ CREATE INDEX registry_tags_by_manifest ON registry_tags (repository, manifest);
 CREATE TABLE registry_uploads (
     id TEXT PRIMARY KEY, repository TEXT NOT NULL, started INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The index or manifest (a blob) that a name stands for, where one was made or came with it: on all rows of the name.
+ALTER TABLE image_names ADD COLUMN root TEXT;

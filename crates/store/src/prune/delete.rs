@@ -43,6 +43,7 @@ impl Needed {
             needed.blobs.insert(row.get(0)?);
             needed.blobs.extend(row.get::<_, Option<String>>(1)?);
         }
+        needed.blobs.extend(crate::roots::all(db)?);
         let mut containers = db.prepare_cached("SELECT layers FROM containers")?;
         let mut rows = containers.query([])?;
         while let Some(row) = rows.next()? {

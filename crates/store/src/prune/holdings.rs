@@ -36,7 +36,7 @@ pub(crate) struct Holdings {
     /// the others.
     pub(crate) records: Vec<UsedRecord>,
     pub(super) mounts: BTreeMap<String, UsedMount>,
-    /// Leases of living sessions and young resolutions.
+    /// Leases of living sessions, young resolutions, and the documents that names stand for.
     pub(super) pinned_layers: HashSet<LayerId>,
     pub(super) pinned_blobs: HashSet<String>,
 }
@@ -131,6 +131,7 @@ impl Holdings {
             .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0) as u64)))?
             .collect::<Result<_, _>>()?;
         self.blobs = blobs;
+        self.pinned_blobs.extend(crate::roots::all(db)?);
         let turns = db
             .prepare_cached("SELECT id, turn FROM images")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
