@@ -147,6 +147,12 @@ pub enum Error {
         /// Bytes received.
         received: u64,
     },
+    /// The registry gives a blob only whole.
+    #[error("{host} does not give parts of blobs")]
+    NoRanges {
+        /// The host that was asked.
+        host: String,
+    },
     /// A document or blob that should be small is not.
     #[error("{what} from {host} is larger than the {limit} bytes that are accepted")]
     TooLarge {

@@ -2,13 +2,12 @@
 //! registry's protocol, and never sends a registry's credentials.
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, Url};
 
-use crate::transport::{Pauses, Transport, Trouble, authority, chunk, redirect, retry};
+use crate::transport::{Pace, Pauses, Transport, Trouble, authority, chunk, redirect, retry};
 use crate::{Client, Error, Failure};
 
 /// Why a download failed. Holds no address: that may hold credentials.
@@ -49,7 +48,7 @@ pub enum WebError {
 /// An answer whose body is still to be read.
 pub struct WebAnswer {
     response: Response,
-    stall: Duration,
+    pace: Pace,
     host: String,
 }
 
@@ -109,7 +108,7 @@ impl WebAnswer {
     /// # Errors
     /// The connection broke, was silent for too long, or ended before the announced length.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, WebError> {
-        let piece = chunk(&mut self.response, self.stall).await;
+        let piece = chunk(&mut self.response, &mut self.pace).await;
         piece.map_err(|trouble| match trouble {
             Trouble::Broken(cause) => WebError::Interrupted { host: self.host.clone(), cause },
             other => ended(Error::Setup(format!("{other:?}")), &self.host),
@@ -137,8 +136,8 @@ async fn follow(transport: &Transport, start: &Url, headers: &HeaderMap) -> Resu
     for _ in 0..=redirect::LIMIT {
         let response = transport.get(url.clone(), headers.clone()).await.map_err(Attempt::Trouble)?;
         if !redirect::is_redirect(&response) {
-            let stall = transport.config.timeouts.stall;
-            return Ok(WebAnswer { response, stall, host: authority(start) });
+            let pace = Pace::new(transport.config.timeouts.stall);
+            return Ok(WebAnswer { response, pace, host: authority(start) });
         }
         let next = redirect::anywhere(&response, &url)
             .map_err(|reason| Attempt::Final(WebError::Redirect { host: authority(&url), reason }))?;

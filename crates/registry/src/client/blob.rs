@@ -1,70 +1,135 @@
 //! Blobs as streams: checked while they come, taken up again where a connection broke.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Hasher, Reference};
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 
-use super::request;
+use super::Client;
+use super::ranges::{self, Body, wrong_size};
 use crate::Error;
-use crate::transport::{self, Endpoint, Open, Pauses, Transport, Trouble};
+use crate::transport::{self, Pace, Pauses, Transport, Trouble};
 
-/// So many bytes since the last failure count as getting further, and failures are counted anew.
-const PROGRESS: u64 = 1 << 20;
+/// So many bytes since the last failure count as getting further.
+const PROGRESS: u64 = 32 << 10;
 
-/// The bytes of a blob, checked while they come.
+/// The bytes of a blob or of a part of it, as they come.
 #[derive(Debug)]
 pub struct BlobStream {
     transport: Arc<Transport>,
     reference: Reference,
     descriptor: Descriptor,
     state: State,
-    received: u64,
+    /// What the caller gets, of the bytes of the blob.
+    wanted: Range<u64>,
+    /// Where the next piece begins.
+    position: u64,
+    pace: Pace,
     pauses: Pauses,
-    /// [`BlobStream::received`] at the last failure.
+    /// [`BlobStream::position`] at the last failure.
     mark: u64,
 }
 
 enum State {
     /// Bytes are expected.
-    Running { hasher: Hasher, body: Option<Box<Body>> },
+    Running { check: Check, body: Option<Box<Body>> },
     /// All bytes came and were right.
-    Verified,
+    Done,
     /// An error was returned.
     Failed,
+}
+
+/// What is known of the bytes at their end.
+enum Check {
+    /// The digest of the whole blob.
+    Digest(Box<Hasher>),
+    /// That they are as many as were asked for.
+    Length,
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             State::Running { .. } => "Running",
-            State::Verified => "Verified",
+            State::Done => "Done",
             State::Failed => "Failed",
         })
     }
 }
 
-/// A connection that delivers the blob, or the rest of it.
-struct Body {
-    open: Open,
-    host: String,
-    /// Bytes still to come that we have already: the server does not do ranges.
-    skip: u64,
+impl Client {
+    /// Starts to fetch a blob of the repository of `reference`. The stream counts against the host's limit
+    /// ([`crate::Config::connections_per_host`]) while it lives.
+    ///
+    /// # Errors
+    /// No connection, no permission, no such blob, another size than the descriptor's.
+    pub async fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<BlobStream, Error> {
+        let unsupported = || Error::UnsupportedDigest(descriptor.digest.clone());
+        self.blob_after(reference, descriptor, descriptor.digest.hasher().ok_or_else(unsupported)?).await
+    }
+
+    /// Starts to fetch what follows the bytes that went into `known`, which must be one of the blob's digest's kind.
+    /// The digest of the whole is checked at the end; if it is wrong, so may be the bytes that were known.
+    ///
+    /// # Errors
+    /// As [`Client::blob`]; more known bytes than the blob has.
+    pub async fn blob_after(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        known: Hasher,
+    ) -> Result<BlobStream, Error> {
+        let wanted = known.length()..descriptor.size;
+        BlobStream::start(self, reference, descriptor, wanted, Check::Digest(Box::new(known))).await
+    }
+
+    /// Starts to fetch a part of a blob. Only its length is checked: whoever puts parts together checks the digest of
+    /// the whole.
+    ///
+    /// # Errors
+    /// As [`Client::blob`]; [`Error::NoRanges`] where the registry gives only the whole; a part that is none.
+    pub async fn blob_part(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        part: Range<u64>,
+    ) -> Result<BlobStream, Error> {
+        BlobStream::start(self, reference, descriptor, part, Check::Length).await
+    }
 }
 
 impl BlobStream {
-    pub(super) async fn start(
-        transport: Arc<Transport>,
-        reference: Reference,
-        descriptor: Descriptor,
+    async fn start(
+        client: &Client,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        wanted: Range<u64>,
+        check: Check,
     ) -> Result<Self, Error> {
-        let hasher = descriptor.digest.hasher().ok_or_else(|| Error::UnsupportedDigest(descriptor.digest.clone()))?;
-        let body = Some(Box::new(open(&transport, &reference, &descriptor, 0).await?));
-        let pauses = Pauses::new(transport.config.retry);
-        let state = State::Running { hasher, body };
-        Ok(BlobStream { transport, reference, descriptor, state, received: 0, pauses, mark: 0 })
+        if wanted.start > wanted.end || wanted.end > descriptor.size {
+            let detail = format!("{} has no bytes from {} to {}", descriptor.digest, wanted.start, wanted.end);
+            return Err(Error::Setup(detail));
+        }
+        let transport = client.transport.clone();
+        // Of an empty part there is nothing to ask, but an empty blob may be missing.
+        let is_nothing = wanted.is_empty() && descriptor.size > 0;
+        let body = match is_nothing {
+            true => None,
+            false => Some(Box::new(ranges::open(&transport, reference, descriptor, wanted.clone()).await?)),
+        };
+        Ok(BlobStream {
+            pace: Pace::new(transport.config.timeouts.stall),
+            pauses: Pauses::new(transport.config.retry),
+            transport,
+            reference: reference.clone(),
+            descriptor: descriptor.clone(),
+            state: State::Running { check, body },
+            position: wanted.start,
+            mark: wanted.start,
+            wanted,
+        })
     }
 
     /// The next piece; `None` at the end, and only then the bytes are known to be the right ones. A broken
@@ -76,7 +141,7 @@ impl BlobStream {
         let next = self.advance().await;
         match &next {
             Ok(Some(_)) => {}
-            Ok(None) => self.state = State::Verified,
+            Ok(None) => self.state = State::Done,
             Err(_) => self.state = State::Failed,
         }
         next
@@ -84,72 +149,87 @@ impl BlobStream {
 
     /// Bytes handed out so far.
     pub fn received(&self) -> u64 {
-        self.received
+        self.position - self.wanted.start
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, Error> {
-        let stall = self.transport.config.timeouts.stall;
-        let (hasher, body) = match &mut self.state {
-            State::Verified => return Ok(None),
-            State::Failed => return Err(Error::AlreadyFailed(self.descriptor.digest.clone())),
-            State::Running { hasher, body } => (hasher, body),
-        };
         loop {
+            let (check, body) = match &mut self.state {
+                State::Done => return Ok(None),
+                State::Failed => return Err(Error::AlreadyFailed(self.descriptor.digest.clone())),
+                State::Running { check, body } => (check, body),
+            };
             let current = match body {
                 Some(current) => current,
+                None if self.position == self.wanted.end => {
+                    return check.verify(&self.descriptor, self.reference.domain()).map(|()| None);
+                }
                 None => {
-                    let rest = open(&self.transport, &self.reference, &self.descriptor, self.received).await?;
+                    let rest = self.position..self.wanted.end;
+                    let rest = ranges::open(&self.transport, &self.reference, &self.descriptor, rest).await?;
                     body.insert(Box::new(rest))
                 }
             };
-            let trouble = match transport::chunk(&mut current.open.response, stall).await {
+            let trouble = match transport::chunk(&mut current.open.response, &mut self.pace).await {
                 Ok(Some(mut piece)) => {
                     piece = after_skip(piece, &mut current.skip);
                     if piece.is_empty() {
                         continue;
                     }
-                    self.received += piece.len() as u64;
-                    if self.received > self.descriptor.size {
-                        return Err(wrong_size(&self.descriptor, &current.host, self.received));
+                    self.position += piece.len() as u64;
+                    if self.position > self.wanted.end {
+                        return Err(wrong_size(&self.descriptor, &current.host, self.position));
                     }
-                    hasher.update(&piece);
+                    check.update(&piece);
                     return Ok(Some(piece));
                 }
                 Ok(None) => None,
                 Err(trouble) => Some(trouble),
             };
-            if self.received == self.descriptor.size {
-                return verify(hasher, &self.descriptor, &current.host).map(|()| None);
+            if self.position == self.wanted.end {
+                return check.verify(&self.descriptor, &current.host).map(|()| None);
             }
-            if self.received >= self.mark + PROGRESS {
-                self.pauses = Pauses::new(self.transport.config.retry);
-            }
-            self.mark = self.received;
             let host = std::mem::take(&mut current.host);
             *body = None;
-            let pause = pause(&mut self.pauses, trouble, &host, &self.descriptor, self.received)?;
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(self.broken_off(trouble, &host)?).await;
         }
+    }
+
+    /// How long to wait after a body broke off; `None` stands for a body that ended, only too early.
+    fn broken_off(&mut self, trouble: Option<Trouble>, host: &str) -> Result<Duration, Error> {
+        if self.position >= self.mark + PROGRESS {
+            self.pauses.further();
+        }
+        self.mark = self.position;
+        self.pace = Pace::new(self.transport.config.timeouts.stall);
+        let ended_early = trouble.is_none();
+        let trouble = trouble.unwrap_or_else(Trouble::ended_early);
+        let digest = &self.descriptor.digest;
+        self.pauses.after(trouble, host, &digest.to_string()).map_err(|error| {
+            if !ended_early {
+                return error;
+            }
+            let (host, digest) = (host.to_owned(), digest.clone());
+            Error::Truncated { host, digest, expected: self.descriptor.size, received: self.position }
+        })
     }
 }
 
-/// How long to wait after a body broke off; `None` stands for a body that ended, only too early.
-fn pause(
-    pauses: &mut Pauses,
-    trouble: Option<Trouble>,
-    host: &str,
-    descriptor: &Descriptor,
-    received: u64,
-) -> Result<std::time::Duration, Error> {
-    let ended_early = trouble.is_none();
-    let trouble = trouble.unwrap_or_else(Trouble::ended_early);
-    pauses.after(trouble, host, &descriptor.digest.to_string()).map_err(|error| {
-        if !ended_early {
-            return error;
+impl Check {
+    fn update(&mut self, piece: &[u8]) {
+        if let Check::Digest(hasher) = self {
+            hasher.update(piece);
         }
-        let (host, digest) = (host.to_owned(), descriptor.digest.clone());
-        Error::Truncated { host, digest, expected: descriptor.size, received }
-    })
+    }
+
+    fn verify(&self, descriptor: &Descriptor, host: &str) -> Result<(), Error> {
+        let Check::Digest(hasher) = self else { return Ok(()) };
+        let actual = hasher.clone().finish();
+        if actual == descriptor.digest {
+            return Ok(());
+        }
+        Err(Error::DigestMismatch { host: host.to_owned(), expected: descriptor.digest.clone(), actual })
+    }
 }
 
 /// What remains of `piece` after the bytes that we have already.
@@ -157,85 +237,4 @@ fn after_skip(piece: Bytes, skip: &mut u64) -> Bytes {
     let known = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
     *skip -= known as u64;
     piece.slice(known..)
-}
-
-fn verify(hasher: &Hasher, descriptor: &Descriptor, host: &str) -> Result<(), Error> {
-    let actual = hasher.clone().finish();
-    if actual == descriptor.digest {
-        return Ok(());
-    }
-    Err(Error::DigestMismatch { host: host.to_owned(), expected: descriptor.digest.clone(), actual })
-}
-
-fn wrong_size(descriptor: &Descriptor, host: &str, actual: u64) -> Error {
-    let digest = descriptor.digest.clone();
-    Error::SizeMismatch { host: host.to_owned(), digest, expected: descriptor.size, actual }
-}
-
-/// Asks the mirrors and the registry for a blob from `offset` on.
-async fn open(
-    transport: &Arc<Transport>,
-    reference: &Reference,
-    descriptor: &Descriptor,
-    offset: u64,
-) -> Result<Body, Error> {
-    request::first(transport, reference, |endpoint| open_at(transport, endpoint, reference, descriptor, offset)).await
-}
-
-async fn open_at(
-    transport: &Arc<Transport>,
-    endpoint: Endpoint,
-    reference: &Reference,
-    descriptor: &Descriptor,
-    offset: u64,
-) -> Result<Body, Error> {
-    let mut call = request::get(&endpoint, reference, &format!("blobs/{}", descriptor.digest));
-    if offset > 0 {
-        let range = HeaderValue::from_str(&format!("bytes={offset}-")).map_err(|e| Error::Setup(e.to_string()))?;
-        call.headers.insert(RANGE, range);
-    }
-    let open = transport.open(&call).await?;
-    let host = endpoint.host();
-    match open.response.status() {
-        StatusCode::PARTIAL_CONTENT if offset > 0 => {
-            let found = content_range(open.response.headers());
-            if found.is_some_and(|(start, total)| start == offset && total.is_none_or(|t| t == descriptor.size)) {
-                return Ok(Body { open, host, skip: 0 });
-            }
-            Err(Error::Protocol { host, detail: "it sent another part of the blob than was asked for".into() })
-        }
-        StatusCode::OK => match open.response.content_length() {
-            Some(length) if length != descriptor.size => Err(wrong_size(descriptor, &host, length)),
-            _ => Ok(Body { open, host, skip: offset }),
-        },
-        _ => Err(request::failed(transport, &call, open.response).await),
-    }
-}
-
-/// The first position and the size of the whole, of `bytes FIRST-LAST/SIZE`; the size may be unknown.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (positions, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = positions.split_once('-')?;
-    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-    Some((first.parse().ok()?, total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges_are_read() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, text.parse().unwrap());
-            content_range(&headers)
-        };
-        assert_eq!(of("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(of("bytes 5-9/*"), Some((5, None)));
-        for text in ["bytes */10", "5-9/10", "bytes 5-9", "bytes x-9/10", "bytes 5-9/y", ""] {
-            assert_eq!(of(text), None, "{text}");
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod delete;
 mod insecure;
 mod manifest;
 mod push;
+mod ranges;
 mod request;
 mod tags;
 mod watched;
@@ -157,15 +158,6 @@ impl Client {
         }
         let detail = format!("indexes within indexes, deeper than {INDEX_DEPTH}");
         Err(Error::InvalidManifest { reference: Box::new(reference.clone()), detail })
-    }
-
-    /// Starts to fetch a blob of the repository of `reference`. The stream counts against the host's limit
-    /// ([`Config::connections_per_host`]) while it lives.
-    ///
-    /// # Errors
-    /// No connection, no permission, no such blob, another size than the descriptor's.
-    pub async fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<BlobStream, Error> {
-        BlobStream::start(self.transport.clone(), reference.clone(), descriptor.clone()).await
     }
 
     /// Fetches a small blob of the repository of `reference`, such as an image config, whole: at most 8 MiB.

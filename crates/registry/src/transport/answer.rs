@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::failure;
+use super::pace::Pace;
 use super::retry::Trouble;
 use crate::Error;
 
@@ -29,11 +30,13 @@ pub(crate) struct Answer {
 }
 
 /// The next piece of a body.
-pub(crate) async fn chunk(response: &mut Response, stall: Duration) -> Result<Option<Bytes>, Trouble> {
-    match tokio::time::timeout(stall, response.chunk()).await {
-        Ok(piece) => piece.map_err(failure::sorted),
-        Err(_) => Err(Trouble::Broken(failure::silence(stall.as_secs()))),
-    }
+pub(crate) async fn chunk(response: &mut Response, pace: &mut Pace) -> Result<Option<Bytes>, Trouble> {
+    let length = |piece: &Result<Option<Bytes>, _>| match piece {
+        Ok(Some(bytes)) => bytes.len(),
+        // The end is no trickle.
+        _ => usize::MAX,
+    };
+    pace.wait(response.chunk(), length).await?.map_err(failure::sorted)
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -47,8 +50,8 @@ pub(crate) async fn whole(
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large().into());
     }
-    let mut body = Vec::new();
-    while let Some(piece) = chunk(&mut response, stall).await? {
+    let (mut body, mut pace) = (Vec::new(), Pace::new(stall));
+    while let Some(piece) = chunk(&mut response, &mut pace).await? {
         body.extend_from_slice(&piece);
         if body.len() as u64 > limit {
             return Err(too_large().into());

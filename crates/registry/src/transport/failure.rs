@@ -62,6 +62,11 @@ pub(crate) fn silence(seconds: u64) -> Failure {
     Failure(format!("nothing came for {seconds} s"))
 }
 
+/// A connection that stands but hardly delivers.
+pub(crate) fn trickle(bytes: u64, seconds: u64) -> Failure {
+    Failure(format!("only {bytes} bytes came in {seconds} s"))
+}
+
 /// An error with all its causes, each said once.
 fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();

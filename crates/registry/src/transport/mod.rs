@@ -4,6 +4,7 @@
 mod answer;
 mod authorize;
 mod failure;
+mod pace;
 mod payload;
 pub(crate) mod redirect;
 pub(crate) mod retry;
@@ -20,6 +21,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::{Answer, chunk, complaint, said};
+pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
 pub(crate) use redirect::authority;

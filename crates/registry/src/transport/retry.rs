@@ -80,17 +80,25 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(crate) struct Pauses {
     policy: RetryPolicy,
     failures: u32,
+    /// Whether something was achieved since the last failure.
+    further: bool,
 }
 
 impl Pauses {
     /// No failure yet.
     pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Pauses { policy, failures: 0 }
+        Pauses { policy, failures: 0, further: false }
+    }
+
+    /// Something was achieved: failures are counted anew, and a connection that breaks next is made again at once.
+    pub(crate) fn further(&mut self) {
+        (self.failures, self.further) = (0, true);
     }
 
     /// The pause before the next attempt, or the error that ends it.
     pub(crate) fn after(&mut self, trouble: Trouble, host: &str, what: &str) -> Result<Duration, Error> {
         self.failures += 1;
+        let at_once = std::mem::take(&mut self.further) && matches!(trouble, Trouble::Broken(_));
         let attempts = match &trouble {
             Trouble::Final(_) => 0,
             Trouble::Connect(failure) if failure.hint.is_lasting() => 0,
@@ -104,7 +112,8 @@ impl Pauses {
         if self.failures >= attempts || asked.is_some_and(|pause| pause > self.policy.longest_retry_after) {
             return Err(self.error(trouble, host, what));
         }
-        let pause = asked.unwrap_or_default().max(self.own_pause());
+        let own = if at_once { Duration::ZERO } else { self.own_pause() };
+        let pause = asked.unwrap_or_default().max(own);
         let (host, why, attempt) = (host.to_owned(), trouble.to_string(), self.failures + 1);
         retries::tell(&Retry { host, why, attempt, attempts, pause });
         Ok(pause)
@@ -171,6 +180,19 @@ mod tests {
             assert!((longest / 2..=longest).contains(&pause), "{pause} of {longest}");
         }
         assert!(matches!(pauses.after(busy(None), "h", "w"), Err(Error::RateLimited { .. })));
+    }
+
+    #[test]
+    fn what_gets_further_is_counted_anew_and_goes_on_at_once() {
+        let mut pauses = Pauses::new(RetryPolicy { attempts: 2, ..RetryPolicy::default() });
+        let broken = || Trouble::Broken(Failure("cut".into()));
+        for _ in 0..9 {
+            pauses.further();
+            assert_eq!(pauses.after(broken(), "h", "w").unwrap(), Duration::ZERO);
+        }
+        pauses.further();
+        assert!(pauses.after(busy(None), "h", "w").unwrap() > Duration::ZERO);
+        assert!(pauses.after(broken(), "h", "w").is_err());
     }
 
     #[test]

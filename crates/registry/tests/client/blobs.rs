@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kiln_oci::{Digest, MediaType};
-use kiln_registry::{Client, Error, StaticCredentials};
+use kiln_oci::{Digest, Hasher, MediaType};
+use kiln_registry::{BlobStream, Client, Error, StaticCredentials};
 
 use crate::image::{Image, client, config, descriptor, layer, reference};
 use crate::server::{Reply, Request, Server};
@@ -11,10 +11,11 @@ use crate::server::{Reply, Request, Server};
 /// The rest of `bytes` that a request asks for.
 fn ranged(bytes: &[u8], request: &Request) -> Reply {
     let Some(range) = request.header("range") else { return Reply::body(bytes) };
-    let start: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
-    let total = bytes.len();
-    let mut reply = Reply::new(206).with("Content-Range", format!("bytes {start}-{}/{total}", total - 1));
-    reply.set_body(&bytes[start..]);
+    let (start, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (start, total): (usize, usize) = (start.parse().unwrap(), bytes.len());
+    let end = if last.is_empty() { total } else { last.parse::<usize>().unwrap() + 1 };
+    let mut reply = Reply::new(206).with("Content-Range", format!("bytes {start}-{}/{total}", end - 1));
+    reply.set_body(&bytes[start..end]);
     reply
 }
 
@@ -150,4 +151,106 @@ async fn an_empty_blob_is_verified_too() {
     assert!(empty.is_empty());
     let error = client().small_blob(&reference(&server), &descriptor(MediaType::OciConfig, b"x")).await.unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
+}
+
+/// Reads a stream to its end.
+async fn all(mut stream: BlobStream) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.chunk().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn a_download_goes_on_after_bytes_that_were_known_before() {
+    let image = Image::new();
+    let bytes = image.layer.clone();
+    let server = Server::start(move |request| ranged(&bytes, request)).await;
+    let hashed = |known: &[u8]| {
+        let mut hasher = image.layer_descriptor().digest.hasher().unwrap();
+        hasher.update(known);
+        hasher
+    };
+    let after = async |hasher: Hasher| {
+        let stream = client().blob_after(&reference(&server), &image.layer_descriptor(), hasher).await;
+        all(stream?).await
+    };
+    assert_eq!(after(hashed(&image.layer[..700_000])).await.unwrap(), image.layer[700_000..]);
+    assert_eq!(server.requests()[0].header("range"), Some("bytes=700000-"));
+    assert_eq!(after(hashed(&image.layer)).await.unwrap(), b"");
+    assert_eq!(server.lines().len(), 1);
+    let wrong = after(hashed(&[7; 700_000])).await.unwrap_err();
+    assert!(matches!(wrong, Error::DigestMismatch { .. }), "{wrong}");
+    let too_much = after(hashed(&vec![7; image.layer.len() + 1])).await.unwrap_err();
+    assert!(matches!(too_much, Error::Setup(_)), "{too_much}");
+}
+
+#[tokio::test]
+async fn a_part_of_a_blob_is_just_that_part_also_when_it_breaks() {
+    let image = Image::new();
+    let bytes = image.layer.clone();
+    let mut cuts = [60_000].into_iter();
+    let server = Server::start(move |request| {
+        let reply = ranged(&bytes, request);
+        cuts.next().map_or(reply.clone(), |after| reply.cut(after))
+    })
+    .await;
+    let part =
+        async |range| all(client().blob_part(&reference(&server), &image.layer_descriptor(), range).await?).await;
+    assert_eq!(part(100_000..300_000).await.unwrap(), image.layer[100_000..300_000]);
+    let ranges: Vec<_> = server.requests().iter().map(|r| r.header("range").map(str::to_owned)).collect();
+    assert_eq!(ranges, [Some("bytes=100000-299999".into()), Some("bytes=160000-299999".into())]);
+    assert_eq!(part(5..5).await.unwrap(), b"");
+    assert_eq!(part(0..1_200_000).await.unwrap(), image.layer);
+    assert!(matches!(part(0..1_200_001).await, Err(Error::Setup(_))));
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_gives_no_parts() {
+    let image = Image::new();
+    let bytes = image.layer.clone();
+    let server = Server::start(move |_| Reply::body(bytes.clone())).await;
+    let error = client().blob_part(&reference(&server), &image.layer_descriptor(), 0..10).await.unwrap_err();
+    assert!(matches!(error, Error::NoRanges { .. }), "{error}");
+    let last = client().blob_part(&reference(&server), &image.layer_descriptor(), 1_199_990..1_200_000).await.unwrap();
+    assert_eq!(all(last).await.unwrap(), image.layer[1_199_990..]);
+}
+
+#[tokio::test]
+async fn a_part_with_more_bytes_than_asked_for_is_refused() {
+    let image = Image::new();
+    let server = Server::start(|_| {
+        let mut reply = Reply::new(206).with("Content-Range", "bytes 0-9/1200000");
+        reply.set_body(&[0; 11]);
+        reply
+    })
+    .await;
+    let stream = client().blob_part(&reference(&server), &image.layer_descriptor(), 0..10).await.unwrap();
+    assert!(matches!(all(stream).await, Err(Error::SizeMismatch { actual: 11, .. })));
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_often_but_gets_further_each_time_arrives() {
+    let image = Image::new();
+    let bytes = image.layer.clone();
+    let server = Server::start(move |request| {
+        let reply = ranged(&bytes, request);
+        if reply.len() > 64 << 10 { reply.cut(64 << 10) } else { reply }
+    })
+    .await;
+    assert_eq!(layer(&client(), &server, &image).await.unwrap(), image.layer);
+    assert_eq!(server.lines().len(), image.layer.len().div_ceil(64 << 10));
+}
+
+#[tokio::test]
+async fn a_trickle_is_given_up() {
+    let image = Image::new();
+    let bytes = image.layer.clone();
+    let server = Server::start(move |_| Reply::body(bytes.clone()).trickle()).await;
+    let mut config = config();
+    config.timeouts.stall = Duration::from_millis(300);
+    let client = Client::new(config, std::sync::Arc::new(StaticCredentials::default()));
+    let error = layer(&client, &server, &image).await.unwrap_err();
+    assert!(matches!(error, Error::Interrupted { attempts: 3, .. }), "{error}");
 }

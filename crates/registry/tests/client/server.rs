@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -46,6 +47,8 @@ enum End {
     Cut(usize),
     /// Nothing more comes after so many bytes, but the connection stays.
     Stall(usize),
+    /// A byte now and then, for ever.
+    Trickle,
     /// Well-formed chunks that end after so many bytes.
     Chunked(usize),
 }
@@ -82,6 +85,14 @@ impl Reply {
 
     pub(crate) fn chunked(self, after: usize) -> Self {
         Reply { end: End::Chunked(after), ..self }
+    }
+
+    pub(crate) fn trickle(self) -> Self {
+        Reply { end: End::Trickle, ..self }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
     }
 
     fn head(&self) -> String {
@@ -194,6 +205,12 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
             stream.flush().await.ok()?;
             // Until the client gives up.
             stream.read_u8().await.ok()?;
+        }
+        End::Trickle => {
+            for byte in reply.body.chunks(1) {
+                stream.write_all(byte).await.ok()?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         End::Chunked(after) => {
             stream.write_all(format!("{after:x}\r\n").as_bytes()).await.ok()?;
