@@ -14,6 +14,7 @@ pub mod retries;
 mod transport;
 mod web;
 
+pub use auth::{Granted, LoginError};
 pub use client::{BlobStream, Client, Document, RemoteImage, Sent};
 pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
 pub use credentials::{

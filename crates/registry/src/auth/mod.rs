@@ -1,6 +1,7 @@
 //! Authentication towards a registry: challenges and the headers that answer them.
 
 mod challenge;
+mod login;
 mod token;
 
 use std::collections::HashMap;
@@ -12,7 +13,8 @@ use base64::Engine as _;
 use reqwest::header::HeaderValue;
 
 pub(crate) use challenge::{Challenge, challenges};
-pub(crate) use token::{TokenRequest, granted};
+pub use login::{Granted, LoginError};
+pub(crate) use token::{Grant, TokenRequest, granted};
 
 use crate::Credential;
 

@@ -35,8 +35,15 @@ pub(crate) enum TokenRequest {
 }
 
 impl TokenRequest {
-    /// The request for a token that allows `scope` (several, separated by blanks), shown `credential`.
-    pub(crate) fn new(realm: &Url, service: Option<&str>, scope: &str, credential: Option<&Credential>) -> Self {
+    /// The request for a token that allows `scope` (several, separated by blanks), shown `credential`. With
+    /// `lasting` an identity token is asked for as well, which is good for later requests.
+    pub(crate) fn new(
+        realm: &Url,
+        service: Option<&str>,
+        scope: &str,
+        credential: Option<&Credential>,
+        lasting: bool,
+    ) -> Self {
         if let Some(Credential::IdentityToken(secret)) = credential {
             return TokenRequest::Post { url: realm.clone(), form: refresh_form(realm, service, scope, secret) };
         }
@@ -45,6 +52,9 @@ impl TokenRequest {
             let mut query = url.query_pairs_mut();
             if let Some(service) = service {
                 query.append_pair("service", service);
+            }
+            if lasting {
+                query.append_pair("offline_token", "true").append_pair("client_id", CLIENT);
             }
             for part in scope.split(' ').filter(|part| !part.is_empty()) {
                 query.append_pair("scope", part);
@@ -75,19 +85,31 @@ fn refresh_form(realm: &Url, service: Option<&str>, scope: &str, secret: &Secret
     Secret::new(scratch.query().unwrap_or_default())
 }
 
+/// What a token server grants.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    /// The token, as it is sent.
+    pub(crate) authorization: Authorization,
+    /// A token for later requests, in place of the credentials that were shown.
+    pub(crate) identity_token: Option<Secret>,
+}
+
 /// Reads the answer of a token server that was asked at `asked`; `None` if there is no token in it. The
 /// token counts as run out a little before it is.
-pub(crate) fn granted(body: &[u8], asked: Instant) -> Option<Authorization> {
+pub(crate) fn granted(body: &[u8], asked: Instant) -> Option<Grant> {
     #[derive(Deserialize)]
     struct Answer {
         token: Option<String>,
         access_token: Option<String>,
+        refresh_token: Option<String>,
         expires_in: Option<u64>,
     }
     let answer: Answer = serde_json::from_slice(body).ok()?;
     let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token).filter(|t| !t.is_empty())?;
     let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFETIME).min(86_400);
-    Authorization::bearer(&token, asked + Duration::from_secs(lifetime - lifetime / 10))
+    let authorization = Authorization::bearer(&token, asked + Duration::from_secs(lifetime - lifetime / 10))?;
+    let identity_token = answer.refresh_token.filter(|t| !t.is_empty()).map(Secret::new);
+    Some(Grant { authorization, identity_token })
 }
 
 #[cfg(test)]
@@ -96,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_token_answer_is_read_under_either_name() {
-        let read = |text: &str| granted(text.as_bytes(), Instant::now());
+        let read = |text: &str| granted(text.as_bytes(), Instant::now()).map(|grant| grant.authorization);
         assert_eq!(read(r#"{"token":"a"}"#).unwrap().header(), "Bearer a");
         assert_eq!(read(r#"{"token":"","access_token":"b","expires_in":300}"#).unwrap().header(), "Bearer b");
         assert!(read(r#"{"token":""}"#).is_none());
@@ -107,24 +129,35 @@ mod tests {
     #[test]
     fn a_token_runs_out_by_what_its_server_said() {
         let asked = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
-        assert!(granted(br#"{"token":"a","expires_in":60}"#, asked).unwrap().is_over());
-        assert!(granted(br#"{"token":"a"}"#, asked).unwrap().is_over());
-        assert!(!granted(br#"{"token":"a","expires_in":300}"#, asked).unwrap().is_over());
+        let is_over = |text: &str| granted(text.as_bytes(), asked).unwrap().authorization.is_over();
+        assert!(is_over(r#"{"token":"a","expires_in":60}"#));
+        assert!(is_over(r#"{"token":"a"}"#));
+        assert!(!is_over(r#"{"token":"a","expires_in":300}"#));
+    }
+
+    #[test]
+    fn an_identity_token_comes_beside_the_token() {
+        let read = |text: &str| granted(text.as_bytes(), Instant::now()).unwrap().identity_token;
+        assert_eq!(read(r#"{"token":"a","refresh_token":"r"}"#), Some(Secret::new("r")));
+        assert_eq!(read(r#"{"token":"a","refresh_token":""}"#), None);
     }
 
     #[test]
     fn requests_show_no_secrets() {
         let realm = Url::parse("https://auth.docker.io/token?a=b").unwrap();
         let basic = Credential::Basic { username: "ann".into(), password: Secret::new("hunter2") };
-        let request = TokenRequest::new(&realm, Some("s"), "repository:a:pull repository:b:pull", Some(&basic));
+        let request = TokenRequest::new(&realm, Some("s"), "repository:a:pull repository:b:pull", Some(&basic), false);
         assert!(!format!("{request:?}").contains("hunter2"));
         let TokenRequest::Get { url, authorization } = request else { panic!("not a GET") };
         let query = "a=b&service=s&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&account=ann";
         assert_eq!(url.query(), Some(query));
         assert!(authorization.is_some());
+        let request = TokenRequest::new(&realm, None, "", Some(&basic), true);
+        let TokenRequest::Get { url, .. } = request else { panic!("not a GET") };
+        assert_eq!(url.query(), Some("a=b&offline_token=true&client_id=kiln&account=ann"));
 
         let identity = Credential::IdentityToken(Secret::new("hunter2"));
-        let request = TokenRequest::new(&realm, Some("s"), "x", Some(&identity));
+        let request = TokenRequest::new(&realm, Some("s"), "x", Some(&identity), false);
         assert!(!format!("{request:?}").contains("hunter2"));
         let TokenRequest::Post { url, form } = request else { panic!("not a POST") };
         assert!(!url.as_str().contains("hunter2") && form.expose().ends_with("refresh_token=hunter2"));

@@ -4,14 +4,51 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Call, Endpoint, Transport, Trouble, answer, redirect, retry};
-use crate::auth::{self, Authorization, Challenge, TokenRequest};
+use crate::auth::{self, Authorization, Challenge, Grant, TokenRequest};
 use crate::{Credential, Error, Security, host};
 
 /// How large a token server's answer may be, in bytes.
 const TOKEN_LIMIT: u64 = 1 << 20;
+
+/// What is wanted of a token server.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Its address.
+    pub(crate) realm: &'a str,
+    /// How the registry is called there.
+    pub(crate) service: Option<&'a str>,
+    /// What the token must allow.
+    pub(crate) scope: &'a str,
+    /// Who we are.
+    pub(crate) credential: Option<&'a Credential>,
+    /// Whether an identity token is wanted too.
+    pub(crate) lasting: bool,
+}
+
+/// Why there is no token.
+#[derive(Debug)]
+pub(crate) enum Ungranted {
+    /// The token server does not want to.
+    Refused {
+        /// Its host.
+        server: String,
+        /// What it answered.
+        status: StatusCode,
+        /// What it said.
+        said: String,
+    },
+    /// It did not come to that.
+    Failed(Error),
+}
+
+impl From<Error> for Ungranted {
+    fn from(error: Error) -> Self {
+        Ungranted::Failed(error)
+    }
+}
 
 impl Transport {
     /// An authorization in place of `refused`, which the registry answered with the 401 `response`.
@@ -58,7 +95,8 @@ impl Transport {
         match (bearer, &credential) {
             (Some(Challenge::Bearer { realm, service, scope, .. }), _) => {
                 let scope = scope.as_deref().filter(|scope| !scope.is_empty()).unwrap_or(&call.scope);
-                self.token(call, realm, service.as_deref(), scope, credential.as_ref()).await
+                let (service, credential) = (service.as_deref(), credential.as_ref());
+                self.token(call, Wanted { realm, service, scope, credential, lasting: false }).await
             }
             (_, Some(Credential::Basic { username, password })) if !challenges.is_empty() => {
                 Authorization::basic(username, password.expose())
@@ -68,40 +106,43 @@ impl Transport {
         }
     }
 
-    async fn token(
-        &self,
-        call: &Call<'_>,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-        credential: Option<&Credential>,
-    ) -> Result<Authorization, Error> {
-        let nonsense = |detail: &str| Error::Protocol { host: call.endpoint.host(), detail: detail.to_owned() };
+    async fn token(&self, call: &Call<'_>, wanted: Wanted<'_>) -> Result<Authorization, Error> {
+        match self.grant(call.endpoint, wanted).await {
+            Ok(grant) => Ok(grant.authorization),
+            Err(Ungranted::Refused { server, status, said }) => {
+                let detail = format!("the token server {server} says {status}: {said}");
+                Err(self.denied(call, detail).await)
+            }
+            Err(Ungranted::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Asks the token server that the registry `endpoint` named.
+    pub(crate) async fn grant(&self, endpoint: &Endpoint, wanted: Wanted<'_>) -> Result<Grant, Ungranted> {
+        let nonsense = |detail: &str| Error::Protocol { host: endpoint.host(), detail: detail.to_owned() };
+        let Wanted { realm, service, scope, credential, lasting } = wanted;
         let mut url = Url::parse(realm).map_err(|_| nonsense("its token server has no valid address"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(nonsense("its token server has no HTTP address"));
+            return Err(nonsense("its token server has no HTTP address").into());
         }
         redirect::forget_user(&mut url);
-        if let Some(reason) = self.why_not_trusted(call.endpoint, &url, credential.is_some()) {
+        if let Some(reason) = self.why_not_trusted(endpoint, &url, credential.is_some()) {
             let realm = redirect::shown(&url);
-            return Err(Error::RealmRefused { host: call.endpoint.host(), realm, reason });
+            return Err(Error::RealmRefused { host: endpoint.host(), realm, reason }.into());
         }
         let asked = Instant::now();
-        let request = TokenRequest::new(&url, service, scope, credential);
+        let request = TokenRequest::new(&url, service, scope, credential, lasting);
         let answer = self.ask_token_server(&url, &request).await?;
-        if answer.status.is_success() {
-            return auth::granted(&answer.body, asked).ok_or_else(|| Error::Protocol {
-                host: redirect::authority(&url),
-                detail: "the token server's answer has no token".into(),
-            });
+        let (server, status) = (redirect::authority(&url), answer.status);
+        if status.is_success() {
+            let detail = "the token server's answer has no token".into();
+            return Ok(auth::granted(&answer.body, asked).ok_or(Error::Protocol { host: server, detail })?);
         }
-        if answer.status.is_client_error() {
-            let said = answer::said(&answer.body);
-            let detail = format!("the token server {} says {}: {said}", redirect::authority(&url), answer.status);
-            return Err(self.denied(call, detail).await);
+        let said = answer::said(&answer.body);
+        if status.is_client_error() {
+            return Err(Ungranted::Refused { server, status, said });
         }
-        let (host, status) = (redirect::authority(&url), answer.status.as_u16());
-        Err(Error::Status { host, status, what: "a token".into(), detail: answer::said(&answer.body) })
+        Err(Error::Status { host: server, status: status.as_u16(), what: "a token".into(), detail: said }.into())
     }
 
     /// Why a token server that `endpoint` names must not be asked, if so.

@@ -21,6 +21,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::{Answer, chunk, complaint, said};
+pub(crate) use authorize::{Ungranted, Wanted};
 pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
@@ -48,6 +49,11 @@ impl Endpoint {
     /// The host, as messages name it.
     pub(crate) fn host(&self) -> String {
         authority(&self.base)
+    }
+
+    /// The address of `path`, as messages name it.
+    pub(crate) fn address(&self, path: &str) -> String {
+        self.base.join(path).map_or_else(|_| self.host(), String::from)
     }
 }
 
@@ -159,6 +165,24 @@ impl Transport {
             limits.entry(host.to_owned()).or_insert_with(fresh).clone()
         };
         limit.acquire_owned().await.map_err(|_| Error::Setup("the client is closing".into()))
+    }
+
+    /// Sends a request with this authorization, whatever the answer to it is.
+    pub(crate) async fn ask_as(
+        &self,
+        call: &Call<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response, Error> {
+        retry::repeated(self.config.retry, &call.endpoint.host(), &call.what, async || {
+            let (response, _) = self.follow(call, authorization).await?;
+            let status = response.status();
+            if !retry::is_busy(status) {
+                return Ok(response);
+            }
+            let retry_after = retry::retry_after(response.headers());
+            Err(Trouble::Busy { status, retry_after, detail: String::new() })
+        })
+        .await
     }
 
     /// Sends a request once, with a new authorization if the present one is not accepted.
