@@ -23,6 +23,9 @@ pub struct HostConfig {
     pub security: Option<Security>,
     /// Hosts (`name[:port]`) that are asked first, in this order. A mirror that fails in any way is passed over.
     pub mirrors: Vec<String>,
+    /// How many bytes one request of an upload may bring at most. `None`: all, and fewer for a host that says that
+    /// they are too many.
+    pub upload_piece: Option<u64>,
 }
 
 /// How failed requests are repeated.

@@ -1,5 +1,6 @@
 //! The client: finds and fetches manifests and blobs.
 
+mod begin;
 mod blob;
 mod delete;
 mod insecure;
@@ -8,6 +9,7 @@ mod push;
 mod ranges;
 mod request;
 mod tags;
+mod upload;
 mod watched;
 
 use std::sync::Arc;

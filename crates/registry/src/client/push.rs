@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
 
+use super::begin::Beginning;
+use super::upload::Upload;
 use super::watched::Watched;
 use super::{Client, request};
 use crate::Error;
-use crate::transport::{BlobSource, Call, Endpoint, Payload, Trouble, repeated};
+use crate::transport::{BlobSource, Call, Endpoint, Payload};
 
 /// How large the answer to a manifest may be, in bytes.
 const ANSWER_LIMIT: u64 = 64 << 10;
@@ -18,20 +20,12 @@ const ANSWER_LIMIT: u64 = 64 << 10;
 /// How a blob got into its repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It was there.
+    /// It was there, in this repository or in another that the registry does not name.
     Existed,
     /// The registry took it from this other repository.
     Mounted(String),
     /// Its bytes were sent.
     Uploaded,
-}
-
-/// How a registry answers the wish to upload a blob.
-enum Begun {
-    /// It has the blob already, in the repository that was named.
-    Mounted,
-    /// It wants the bytes, there.
-    Upload(Url),
 }
 
 impl Client {
@@ -51,8 +45,9 @@ impl Client {
     }
 
     /// Sends the blob `descriptor` to the repository of `reference` unless it is there. `from` names another
-    /// repository of the same registry that may have it: then no bytes are sent if the registry agrees.
-    /// Reads `source` anew after a broken connection. Tells how it got there.
+    /// repository of the same registry that may have it: then no bytes are sent if the registry agrees. After a
+    /// broken connection the upload goes on with what the registry lacks, or anew where it has forgotten the
+    /// upload; `source` is read accordingly. Tells how the blob got there.
     ///
     /// # Errors
     /// No connection, no permission, a source that cannot be read or has other bytes than the descriptor's.
@@ -67,66 +62,16 @@ impl Client {
             return Ok(Sent::Existed);
         }
         let endpoint = self.own_endpoint(reference)?;
-        let host = endpoint.host();
-        let _permit = self.transport.permit(&host).await?;
-        let what = descriptor.digest.to_string();
-        repeated(self.transport.config.retry, &host, &what, async || {
-            match self.begin(&endpoint, reference, &descriptor.digest, from).await? {
-                Begun::Mounted => Ok(Sent::Mounted(from.unwrap_or_default().to_owned())),
-                Begun::Upload(address) => {
-                    self.send(&endpoint, reference, descriptor, address, source.clone()).await?;
-                    Ok(Sent::Uploaded)
-                }
-            }
-        })
-        .await
-    }
-
-    async fn begin(
-        &self,
-        endpoint: &Endpoint,
-        reference: &Reference,
-        digest: &Digest,
-        from: Option<&str>,
-    ) -> Result<Begun, Trouble> {
-        let mut call = Call { method: Method::POST, ..push_call(endpoint, reference, "blobs/uploads/") };
-        if let Some(from) = from {
-            call.path.push_str(&format!("?mount={digest}&from={from}"));
-            call.scope.push_str(&format!(" repository:{from}:pull"));
-        }
-        let response = self.transport.attempt(&call).await?;
-        match response.status() {
-            StatusCode::CREATED if from.is_some() => Ok(Begun::Mounted),
-            StatusCode::ACCEPTED => Ok(Begun::Upload(upload_address(endpoint, &response, digest)?)),
-            _ => Err(request::failed(&self.transport, &call, response).await.into()),
-        }
-    }
-
-    async fn send(
-        &self,
-        endpoint: &Endpoint,
-        reference: &Reference,
-        descriptor: &Descriptor,
-        address: Url,
-        source: Arc<dyn BlobSource>,
-    ) -> Result<(), Trouble> {
-        let mut call = push_call(endpoint, reference, "");
-        call.method = Method::PUT;
-        call.path = address.into();
-        call.what = descriptor.digest.to_string();
-        call.headers.insert(CONTENT_LENGTH, descriptor.size.into());
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let source = Watched::new(source, descriptor.size);
-        call.payload = Payload::Blob(source.clone());
-        let answer = self.transport.attempt(&call).await;
-        if let Some(detail) = source.complaint() {
-            return Err(Error::Source { digest: descriptor.digest.clone(), detail }.into());
-        }
-        let response = answer?;
-        if response.status() == StatusCode::CREATED {
-            return Ok(());
-        }
-        Err(request::failed(&self.transport, &call, response).await.into())
+        let _permit = self.transport.permit(&endpoint.host()).await?;
+        let upload = Upload {
+            transport: &self.transport,
+            endpoint: &endpoint,
+            reference,
+            descriptor,
+            source: Watched::new(source, descriptor.size),
+            piece: self.transport.config.hosts.get(reference.domain()).and_then(|host| host.upload_piece),
+        };
+        upload.run(from.map_or(Beginning::Mount, Beginning::MountFrom)).await
     }
 
     /// Sends a manifest or index and puts the tag of `reference` on it (`latest` by default), or none where
@@ -167,19 +112,9 @@ impl Client {
     }
 }
 
-fn push_call<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &str) -> Call<'a> {
+/// A request about `rest` below the repository of `reference`, with the permission to push.
+pub(super) fn push_call<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &str) -> Call<'a> {
     let mut call = request::get(endpoint, reference, rest);
     call.scope = format!("repository:{}:pull,push", reference.path());
     call
-}
-
-/// Where the bytes go, from the answer to the wish to send them.
-fn upload_address(endpoint: &Endpoint, response: &Response, digest: &Digest) -> Result<Url, Error> {
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let mut address = location.and_then(|text| response.url().join(text).ok()).ok_or_else(|| Error::Protocol {
-        host: endpoint.host(),
-        detail: "it accepts an upload without saying where".into(),
-    })?;
-    address.query_pairs_mut().append_pair("digest", &digest.to_string());
-    Ok(address)
 }

@@ -1,6 +1,7 @@
 //! What all requests about a repository have in common.
 
 use std::future::Future;
+use std::time::Duration;
 
 use kiln_oci::Reference;
 use reqwest::header::HeaderMap;
@@ -21,6 +22,7 @@ pub(super) fn get<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &s
         repository,
         scope: format!("repository:{repository}:pull"),
         what: format!("{repository}/{rest}"),
+        patience: Duration::ZERO,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers the challenge of a 401: finds credentials, asks token servers, and decides who may see what.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -188,14 +188,19 @@ impl Transport {
                     headers.insert(AUTHORIZATION, authorization.header());
                 }
                 let client = self.connections(&redirect::authority(url)).await?;
-                self.within_head_limit(client.request(Method::GET, url.clone()).headers(headers), &nothing).await
+                self.within_head_limit(
+                    client.request(Method::GET, url.clone()).headers(headers),
+                    &nothing,
+                    Duration::ZERO,
+                )
+                .await
             }
             TokenRequest::Post { url, form } => {
                 let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
                 headers.insert(CONTENT_TYPE, form_type);
                 let client = self.connections(&redirect::authority(url)).await?;
                 let request = client.request(Method::POST, url.clone()).headers(headers);
-                self.within_head_limit(request.body(form.expose().to_owned()), &nothing).await
+                self.within_head_limit(request.body(form.expose().to_owned()), &nothing, Duration::ZERO).await
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
 pub(crate) use redirect::authority;
-pub(crate) use retry::{Pauses, Trouble, repeated};
+pub(crate) use retry::{Pauses, Trouble};
 
 use crate::auth::{self, Authorization};
 use crate::{Config, CredentialSource, Error, Security, host};
@@ -76,6 +76,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scope: String,
     /// What is asked for, as messages name it.
     pub(crate) what: String,
+    /// How much longer than others this request may take to be answered.
+    pub(crate) patience: Duration,
 }
 
 /// An answer whose body is still to be read; it counts against the host's limit while it lives.
@@ -220,14 +222,15 @@ impl Transport {
         let start = redirect::checked(base, base.join(&call.path).map_err(nonsense)?)?;
         let mut url = start.clone();
         let mut own = redirect::same_origin(&start, base);
-        let follows = call.method == Method::GET || call.method == Method::HEAD;
+        let reads = call.method == Method::GET || call.method == Method::HEAD;
         for _ in 0..=redirect::LIMIT {
             let mut headers = call.headers.clone();
             if let Some(authorization) = authorization.filter(|_| own) {
                 headers.insert(AUTHORIZATION, authorization.header());
             }
             let response = self.send(call, url.clone(), own, headers).await?;
-            if !(follows && redirect::is_redirect(&response)) {
+            let follows = if reads { redirect::is_redirect(&response) } else { redirect::keeps_method(&response) };
+            if !follows {
                 return Ok((response, own));
             }
             url = redirect::target(&response, &url)?;
@@ -241,30 +244,37 @@ impl Transport {
         let client = self.connections(&domain).await?;
         let (body, sent) = call.payload.body();
         let request = client.request(call.method.clone(), url).headers(headers).body(body);
-        self.within_head_limit(request, &sent).await
+        self.within_head_limit(request, &sent, call.patience).await
     }
 
     /// Gets an address once, as it is: without authorization of ours, and without following redirects.
     pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Response, Trouble> {
         let client = self.connections(&authority(&url)).await?;
         let nothing = AtomicU64::new(0);
-        self.within_head_limit(client.request(Method::GET, url).headers(headers), &nothing).await
+        self.within_head_limit(client.request(Method::GET, url).headers(headers), &nothing, Duration::ZERO).await
     }
 
-    /// Sends a request and waits for the head of the answer, as long as the bytes `sent` become more.
-    async fn within_head_limit(&self, request: reqwest::RequestBuilder, sent: &AtomicU64) -> Result<Response, Trouble> {
+    /// Sends a request and waits for the head of the answer, as long as the bytes `sent` become more, and `patience`
+    /// longer when they no longer do.
+    async fn within_head_limit(
+        &self,
+        request: reqwest::RequestBuilder,
+        sent: &AtomicU64,
+        patience: Duration,
+    ) -> Result<Response, Trouble> {
         let limit = self.config.timeouts.head;
         let mut answer = std::pin::pin!(request.send());
-        let mut before = 0;
+        let (mut before, mut silence) = (0, Duration::ZERO);
         loop {
             if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
                 return answer.map_err(failure::sorted);
             }
             let now = sent.load(Ordering::Relaxed);
-            if now == before {
-                return Err(Trouble::Broken(failure::silence(limit.as_secs())));
-            }
+            silence = if now >= before + pace::TRICKLE { Duration::ZERO } else { silence + limit };
             before = now;
+            if silence > patience {
+                return Err(Trouble::Broken(failure::silence(silence.as_secs())));
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +12,9 @@ use reqwest::Body;
 
 /// How many bytes of a blob are in memory at once.
 const PIECE: usize = 256 << 10;
+
+/// How many of them are handed on at once: so finely it is seen whether the peer takes any.
+const SLICE: usize = 32 << 10;
 
 /// The bytes of a blob to send; they may be asked for several times, after a broken connection.
 pub trait BlobSource: Send + Sync {
@@ -44,8 +48,8 @@ pub(crate) enum Payload {
     Empty,
     /// A small document.
     Document(Bytes),
-    /// A blob.
-    Blob(Arc<dyn BlobSource>),
+    /// These bytes of a blob.
+    Blob(Arc<dyn BlobSource>, Range<u64>),
 }
 
 impl Payload {
@@ -55,30 +59,49 @@ impl Payload {
         let body = match self {
             Payload::Empty => Body::default(),
             Payload::Document(bytes) => Body::from(bytes.clone()),
-            Payload::Blob(source) => streamed(source.clone(), sent.clone()),
+            Payload::Blob(source, part) => streamed(source.clone(), part.clone(), sent.clone()),
         };
         (body, sent)
     }
 }
 
-fn streamed(source: Arc<dyn BlobSource>, sent: Arc<AtomicU64>) -> Body {
-    Body::wrap_stream(stream::try_unfold((source, sent), async |(source, sent)| {
-        let offset = sent.load(Ordering::Relaxed);
-        let reading = source.clone();
-        let piece = tokio::task::spawn_blocking(move || reading.read_at(offset, PIECE)).await;
-        let piece = piece.map_err(io::Error::other)??;
-        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        io::Result::Ok((!piece.is_empty()).then_some((piece, (source, sent))))
-    }))
+/// A part of a blob that is being sent.
+struct Reading {
+    source: Arc<dyn BlobSource>,
+    /// What was read and not yet taken.
+    piece: Bytes,
+    /// What was not yet read.
+    rest: Range<u64>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Reading {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.piece.is_empty() && !self.rest.is_empty() {
+            let (reading, offset) = (self.source.clone(), self.rest.start);
+            let length = usize::try_from(self.rest.end - offset).unwrap_or(PIECE).min(PIECE);
+            let piece = tokio::task::spawn_blocking(move || reading.read_at(offset, length)).await;
+            self.piece = piece.map_err(io::Error::other)??;
+            self.rest.start += self.piece.len() as u64;
+        }
+        let slice = self.piece.split_to(SLICE.min(self.piece.len()));
+        self.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
+        Ok((!slice.is_empty()).then_some((slice, self)))
+    }
+}
+
+fn streamed(source: Arc<dyn BlobSource>, rest: Range<u64>, sent: Arc<AtomicU64>) -> Body {
+    let start = Reading { source, piece: Bytes::new(), rest, sent };
+    Body::wrap_stream(stream::try_unfold(start, Reading::next))
 }
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Payload::Empty => "Empty",
-            Payload::Document(_) => "Document(…)",
-            Payload::Blob(_) => "Blob(…)",
-        })
+        match self {
+            Payload::Empty => f.write_str("Empty"),
+            Payload::Document(_) => f.write_str("Document(…)"),
+            Payload::Blob(_, part) => write!(f, "Blob({part:?})"),
+        }
     }
 }
 
@@ -97,5 +120,20 @@ mod tests {
             assert_eq!(source.read_at(6, 10).unwrap(), "");
             assert_eq!(source.read_at(1 << 40, 1).unwrap(), "");
         }
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_blob_is_sent_in_slices() {
+        let bytes: Bytes = (0..600_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let mut reading =
+            Reading { source: Arc::new(bytes.clone()), piece: Bytes::new(), rest: 1000..500_000, sent: Arc::default() };
+        let (mut sent, counted) = (Vec::new(), reading.sent.clone());
+        while let Some((slice, next)) = reading.next().await.unwrap() {
+            assert!(slice.len() <= SLICE);
+            sent.extend_from_slice(&slice);
+            assert_eq!(counted.load(Ordering::Relaxed), sent.len() as u64);
+            reading = next;
+        }
+        assert_eq!(sent, bytes[1000..500_000]);
     }
 }

@@ -20,6 +20,11 @@ pub(crate) fn is_redirect(response: &Response) -> bool {
     )
 }
 
+/// Whether the answer points elsewhere for a request that brings something.
+pub(crate) fn keeps_method(response: &Response) -> bool {
+    matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
 /// Where the answer to a request for `from` points, if we may go there.
 pub(crate) fn target(response: &Response, from: &Url) -> Result<Url, Error> {
     let asked = authority(from);

@@ -38,6 +38,11 @@ impl Trouble {
     pub(crate) fn ended_early() -> Self {
         Trouble::Broken(Failure("the body ended early".into()))
     }
+
+    /// An upload of which the registry has another part than was thought.
+    pub(crate) fn out_of_step() -> Self {
+        Trouble::Broken(Failure("the registry lost track of the upload".into()))
+    }
 }
 
 impl fmt::Display for Trouble {
