@@ -16,7 +16,7 @@ use crate::database::now;
 use crate::error::{At, Error, Result, named};
 use crate::fault::{self, Operation};
 use crate::leases;
-use crate::locks::Sharing;
+use crate::locks::{LockGuard, Sharing};
 use crate::store::{Inner, create_directory};
 
 /// The blobs of a store.
@@ -33,14 +33,17 @@ pub struct Blob {
     pub size: u64,
 }
 
-/// Bytes on their way in. Dropped without `commit`, they are gone.
+/// Bytes on their way in. Dropped without `commit`, they are gone, unless [`BlobWriter::keep_for_later`] said otherwise.
 pub struct BlobWriter {
-    store: Arc<Inner>,
-    path: PathBuf,
-    file: File,
-    sha256: Hasher,
-    other: Option<Hasher>,
-    size: u64,
+    pub(crate) store: Arc<Inner>,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) sha256: Hasher,
+    pub(crate) other: Option<Hasher>,
+    pub(crate) size: u64,
+    /// Held by whoever writes a blob that another process may continue.
+    pub(crate) partial: Option<LockGuard>,
+    pub(crate) is_kept: bool,
 }
 
 /// Bytes on their way out: the last read fails if they do not have their digest.
@@ -78,7 +81,7 @@ impl Blobs<'_> {
         let other =
             expected.filter(|digest| digest.algorithm() != kiln_oci::Algorithm::Sha256).and_then(Digest::hasher);
         let (store, sha256) = (Arc::clone(self.store), Hasher::sha256());
-        Ok(BlobWriter { store, path, file, sha256, other, size: 0 })
+        Ok(BlobWriter { store, path, file, sha256, other, size: 0, partial: None, is_kept: false })
     }
 
     /// Stores bytes that are in memory.
@@ -167,6 +170,8 @@ impl BlobWriter {
     /// Puts the bytes in their place. Digest and size in bytes are verified if given; the blob is kept under the
     /// expected digest, or else under its SHA-256. Pinned for this session.
     pub fn commit(mut self, expected: Option<&Digest>, size: Option<u64>) -> Result<Blob> {
+        // Other bytes than expected are no beginning of anything.
+        self.is_kept = false;
         let actual = self.digest_like(expected)?;
         if let Some(expected) = expected.filter(|&expected| *expected != actual) {
             return Err(Error::DigestMismatch { expected: expected.clone(), actual });
@@ -252,7 +257,9 @@ impl Write for BlobWriter {
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         // After a commit there is nothing under this name; otherwise what stays goes with the session.
-        let _ = fs::remove_file(&self.path);
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

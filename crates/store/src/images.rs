@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::layers::LayerId;
 use crate::metadata::Timestamp;
 use crate::names;
+use crate::origins;
 use crate::store::Inner;
 
 /// The images of a store.
@@ -200,6 +201,7 @@ impl Images<'_> {
             let user: Option<String> = db.query_row(query, [id.to_string()], |row| row.get(0)).optional()?;
             if user.is_none() || force {
                 db.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
+                origins::forget_unnamed(db)?;
             }
             Ok(user)
         })?;
@@ -219,7 +221,7 @@ impl Images<'_> {
 }
 
 /// Forgets the images that are nothing any more, after layers and blobs went: those without a config, and built ones
-/// with a layer that is neither here nor can be made from a blob. What was pulled can be pulled again.
+/// with a layer that is neither here nor can be made from a blob or fetched. What was pulled can be pulled again.
 pub(crate) fn forget_lost(db: &Connection) -> rusqlite::Result<()> {
     let mut statement = db.prepare(SELECT)?;
     let images: Vec<Image> = statement.query_map([], image)?.collect::<Result<_, _>>()?;
@@ -227,9 +229,12 @@ pub(crate) fn forget_lost(db: &Connection) -> rusqlite::Result<()> {
     let holds_blob = |digest: &Digest| holds("SELECT 1 FROM blobs WHERE digest = ?1", &digest.to_string());
     let is_had = |layer: &ImageLayer| -> rusqlite::Result<bool> {
         let by_id = layer.layer.map(|id| holds("SELECT 1 FROM layers WHERE id = ?1", &id.row())).transpose()?;
+        let of_blob = |blob: &kiln_oci::Descriptor| -> rusqlite::Result<bool> {
+            Ok(holds_blob(&blob.digest)? || origins::is_known(db, &blob.digest)?)
+        };
         Ok(by_id == Some(true)
             || holds("SELECT 1 FROM layers WHERE diff_id = ?1", &layer.diff_id.to_string())?
-            || layer.blob.as_ref().map(|blob| holds_blob(&blob.digest)).transpose()? == Some(true))
+            || layer.blob.as_ref().map(of_blob).transpose()? == Some(true))
     };
     for image in images {
         let mut whole = holds_blob(&image.id)?;

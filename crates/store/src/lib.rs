@@ -14,6 +14,7 @@
 //! ├── contexts/<hash>         digests of context files by inode, per context
 //! ├── repositories/<hash>/    what was fetched of git repositories, per address
 //! ├── logs/<build>/<step>.log
+//! ├── partial/<digest>        the first bytes of blobs whose download broke off
 //! └── locks   tmp/<session>/  what a crash leaves is only ever in tmp/
 //! ```
 //!
@@ -52,6 +53,8 @@ mod metadata;
 mod migrations;
 mod names;
 mod noted;
+mod origins;
+mod partial;
 mod path;
 mod portable;
 mod prune;
@@ -99,6 +102,7 @@ pub use locks::{LockGuard, LockKey, Locks, Sharing};
 pub use logs::{LogWriter, Logs};
 pub use mending::Retired;
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
+pub use origins::Origins;
 pub use prune::{CacheEntry, CacheKind, CachePart, Collected, Freed, Limits, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use repositories::Repositories;

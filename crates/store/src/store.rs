@@ -188,6 +188,11 @@ impl Store {
         Resolutions { store: &self.inner }
     }
 
+    /// From which repositories blobs can be had.
+    pub fn origins(&self) -> crate::Origins<'_> {
+        crate::Origins { store: &self.inner }
+    }
+
     /// Locks between processes and threads.
     pub fn locks(&self) -> &Locks {
         &self.inner.locks

@@ -14,6 +14,7 @@ use crate::evictions::{EvictionCause, evict};
 use crate::images::{Image, ImageLayer, Images};
 use crate::layers::{self, LayerId, Layers};
 use crate::mending::{self, Retired};
+use crate::origins::Origins;
 use crate::store::{Inner, create_directory};
 
 /// Where things are put that nobody knows and somebody may want.
@@ -83,6 +84,11 @@ fn drop_damaged(store: &Arc<Inner>, finding: &Finding) -> Result<Mended> {
     }
 }
 
+/// Whether a blob can be fetched from a registry.
+fn has_origin(store: &Arc<Inner>, digest: &Digest) -> Result<bool> {
+    Ok(!Origins { store }.of(digest)?.is_empty())
+}
+
 /// Whether an image cannot be had any more once this is gone.
 fn is_nothing_without(store: &Arc<Inner>, image: &Image, subject: &Subject) -> Result<bool> {
     match subject {
@@ -93,7 +99,7 @@ fn is_nothing_without(store: &Arc<Inner>, image: &Image, subject: &Subject) -> R
             let uses = |layer: &&ImageLayer| layer.blob.as_ref().is_some_and(|blob| blob.digest == *digest);
             let mut lost = false;
             for layer in image.layers.iter().filter(uses).filter(|_| image.manifest.is_none()) {
-                lost |= !is_unpacked(store, layer, None)?;
+                lost |= !is_unpacked(store, layer, None)? && !has_origin(store, digest)?;
             }
             Ok(lost)
         }
@@ -102,7 +108,11 @@ fn is_nothing_without(store: &Arc<Inner>, image: &Image, subject: &Subject) -> R
             for layer in image.layers.iter().filter(|layer| layer.layer == Some(*id)) {
                 let blob = layer.blob.as_ref();
                 let held = match blob {
-                    Some(blob) => image.manifest.is_some() || blobs::row(store, &blob.digest)?.is_some(),
+                    Some(blob) => {
+                        image.manifest.is_some()
+                            || blobs::row(store, &blob.digest)?.is_some()
+                            || has_origin(store, &blob.digest)?
+                    }
                     None => false,
                 };
                 lost |= !held && !is_unpacked(store, layer, Some(*id))?;

@@ -10,6 +10,7 @@ use crate::blobs::Blobs;
 use crate::error::Result;
 use crate::images::{Image, Images};
 use crate::layers::{self, Layers};
+use crate::origins::Origins;
 use crate::session;
 use crate::store::Inner;
 
@@ -101,7 +102,9 @@ fn image(store: &Arc<Inner>, image: &Image) -> Result<Vec<Finding>> {
         let by_id = layer.layer.map(|id| layers::has_row(store, id)).transpose()?.unwrap_or(false);
         let held = by_id || (Layers { store }).by_diff_id(&layer.diff_id)?.is_some();
         let blob = layer.blob.as_ref().map(|blob| crate::blobs::row(store, &blob.digest)).transpose()?.flatten();
-        let elsewhere = image.manifest.is_some() && layer.blob.is_some();
+        let has_origin = |blob: &kiln_oci::Descriptor| (Origins { store }).of(&blob.digest).map(|of| !of.is_empty());
+        let has_origin = layer.blob.as_ref().map(has_origin).transpose()?.unwrap_or(false);
+        let elsewhere = has_origin || (image.manifest.is_some() && layer.blob.is_some());
         if !held && blob.is_none() && !elsewhere {
             problems.push(format!("its layer {} is not in the store", layer.diff_id));
             is_lost = true;

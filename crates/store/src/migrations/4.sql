@@ -32,3 +32,9 @@ CREATE TABLE registry_uploads (
 
 -- The index or manifest (a blob) that a name stands for, where one was made or came with it: on all rows of the name.
 ALTER TABLE image_names ADD COLUMN root TEXT;
+
+-- From which repositories a layer's blob can be had that the store does not hold (`origins.rs`). `turn`: the higher, the
+-- later it was said.
+CREATE TABLE blob_origins (
+    digest TEXT NOT NULL, repository TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (digest, repository)
+) STRICT, WITHOUT ROWID;

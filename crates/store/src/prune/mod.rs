@@ -22,6 +22,8 @@ use crate::evictions::EvictionCause;
 use crate::layers::{self, LayerId};
 use crate::locks::{LockKey, Sharing};
 use crate::measure;
+use crate::origins;
+use crate::partial;
 use crate::repositories;
 use crate::store::Inner;
 use crate::usage::freed_with;
@@ -34,6 +36,9 @@ pub(crate) use holdings::Holdings;
 
 /// How long logs and digests of contexts stay after they were last written, in seconds: 30 days.
 const UNWRITTEN_KEEP: i64 = 30 * 24 * 3600;
+
+/// How long the beginning of a blob stays whose download broke off, in seconds: a week.
+const PARTIAL_KEEP: i64 = 7 * 24 * 3600;
 
 /// What to delete. Nothing that an image, a container or a living process's lease needs is ever deleted.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +179,14 @@ fn prune_files(store: &Inner, policy: &Prune, freed: &mut Freed) -> Result<()> {
         discard(store, &place, policy.dry_run, freed)?;
     }
     let all = policy.cache == CachePart::All;
+    if !policy.dry_run {
+        store.database.write(|db| origins::forget_unnamed(db))?;
+    }
+    for place in chosen(&store.root.join(partial::DIRECTORY), &|_, written| all || written <= now() - PARTIAL_KEEP)? {
+        if let Some(_alone) = store.locks.try_acquire(partial::key(&name_of(&place)), Sharing::Exclusive)? {
+            discard(store, &place, policy.dry_run, freed)?;
+        }
+    }
     let repository = |name: &str, used| goes(entries::of_repository(name), all || used <= oldest);
     for place in chosen(&store.root.join(repositories::DIRECTORY), &repository)? {
         if let Some(_alone) = store.locks.try_acquire(repositories::key(&name_of(&place)), Sharing::Exclusive)? {
