@@ -18,7 +18,8 @@ pub use auth::{Granted, LoginError};
 pub use client::{BlobStream, Client, Document, RemoteImage, Sent};
 pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
 pub use credentials::{
-    Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Lookup, Secret, StaticCredentials,
+    Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Kept, Login, LoginSecret, Lookup, Secret,
+    StaticCredentials,
 };
 pub use error::{Error, Failure};
 pub use transport::BlobSource;

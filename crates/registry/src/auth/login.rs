@@ -104,6 +104,7 @@ impl Attempt<'_> {
             repository: "",
             scope: String::new(),
             what: "the login".into(),
+            patience: std::time::Duration::ZERO,
         };
         self.client.transport().ask_as(&call, authorization).await.map_err(|error| self.failed(error))
     }

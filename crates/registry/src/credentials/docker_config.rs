@@ -14,12 +14,12 @@ use crate::host;
 const PUBLIC_KEY: &str = "https://index.docker.io/v1/";
 
 /// The user name by which helpers say that the secret is an identity token.
-const IDENTITY_TOKEN_USER: &str = "<token>";
+pub(super) const IDENTITY_TOKEN_USER: &str = "<token>";
 
 /// The credentials in a `config.json`, and the helpers that it names.
 #[derive(Clone)]
 pub struct DockerConfig {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: File,
 }
 
@@ -94,6 +94,12 @@ impl DockerConfig {
         let text = String::from_utf8(raw).map_err(|_| invalid())?;
         let (username, password) = text.split_once(':').ok_or_else(invalid)?;
         Ok(basic(username, password.trim_end_matches('\0')))
+    }
+
+    /// The helper that keeps what is known under `key`, if not the file does.
+    pub(super) fn keeper(&self, key: &str) -> Option<&str> {
+        let special = self.file.cred_helpers.get(key).map(String::as_str);
+        Some(special.unwrap_or(&self.file.creds_store)).filter(|name| !name.is_empty())
     }
 
     fn helper(&self, domain: &str) -> Option<(&str, String)> {

@@ -2,6 +2,7 @@
 
 mod docker_config;
 mod helper;
+mod keeping;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 pub use docker_config::DockerConfig;
+pub use keeping::{Kept, Login, LoginSecret};
 
 /// A text that must not be shown; its `Debug` form does not.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +68,24 @@ pub enum CredentialsError {
         path: PathBuf,
         /// What is wrong, without the contents.
         detail: String,
+    },
+    /// The file with the credentials cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A credential helper did not store or erase something; docker's words.
+    #[error("error {doing} credentials - err: {detail}, out: `{said}`")]
+    Keep {
+        /// `storing` or `erasing`.
+        doing: &'static str,
+        /// How it ended, or why it did not start.
+        detail: String,
+        /// What it said.
+        said: String,
     },
     /// A credential helper could not be run or failed.
     #[error("the credential helper {helper} failed for {host}: {detail}")]
