@@ -15,6 +15,8 @@ pub mod examples;
 pub mod exceptions;
 #[path = "support/faults.rs"]
 pub mod faults;
+#[path = "support/http.rs"]
+pub mod http;
 #[path = "support/hygiene.rs"]
 pub mod hygiene;
 #[path = "support/image.rs"]
@@ -23,6 +25,8 @@ pub mod image;
 pub mod kills;
 #[path = "support/kiln.rs"]
 pub mod kiln;
+#[path = "support/kiln_registry.rs"]
+pub mod kiln_registry;
 #[path = "support/registry.rs"]
 pub mod registry;
 #[path = "support/repository.rs"]

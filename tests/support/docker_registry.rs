@@ -22,7 +22,7 @@ impl DockerRegistry {
         let config = directory.path().join("config.yml");
         let storage = directory.path().join("storage");
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n",
             storage.display()
         );
         std::fs::write(&config, text).expect("configuration");
