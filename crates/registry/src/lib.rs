@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod host;
 pub mod retries;
+pub mod server;
 mod transport;
 mod web;
 

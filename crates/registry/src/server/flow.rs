@@ -1,0 +1,157 @@
+//! Bytes between a connection, where nothing may block, and the storage, where everything does.
+//!
+//! One piece is on its way in or out of the storage while the next is moved over the network; so much memory a
+//! transfer takes, whatever its length.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use tokio::task::JoinHandle;
+
+use super::answer::{Body, streamed};
+use super::storage::{self, StorageError, Stored, Upload};
+
+/// Bytes that are moved at once.
+const PIECE: usize = 128 * 1024;
+
+/// How long a sender may send nothing.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs what blocks where it may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(&error)))
+}
+
+fn broken(error: &tokio::task::JoinError) -> StorageError {
+    StorageError { message: format!("a thread of the registry broke down: {error}"), is_full: false }
+}
+
+/// A body out of the storage.
+pub(super) fn out(bytes: storage::Bytes) -> Body {
+    let storage::Bytes { length, reader } = bytes;
+    let first = (length > 0).then(|| read(reader, length));
+    streamed(stream::unfold((first, length), |(next, left)| async move {
+        let (reader, piece) = match next?.await {
+            Ok(read) => read,
+            Err(error) => return Some((Err(io::Error::other(broken(&error))), (None, 0))),
+        };
+        match piece {
+            Ok(piece) => {
+                let left = left - piece.len() as u64;
+                let next = (left > 0).then(|| read(reader, left));
+                Some((Ok(piece), (next, left)))
+            }
+            Err(error) => Some((Err(error), (None, 0))),
+        }
+    }))
+}
+
+type Reading = JoinHandle<(Box<dyn Read + Send>, io::Result<Bytes>)>;
+
+fn read(mut reader: Box<dyn Read + Send>, left: u64) -> Reading {
+    tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+        let read = reader.read_exact(&mut piece).map(|()| Bytes::from(piece));
+        (reader, read)
+    })
+}
+
+/// Why a body did not come to its end.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The sender went away, sent nothing for long, or somebody else goes on with the upload.
+    Sender,
+    /// The storage failed.
+    Storage(StorageError),
+}
+
+/// Puts a body into an upload, until its end or until `stopped`. What came before a failure is in the upload.
+pub(super) async fn into_upload(
+    mut body: Body,
+    upload: Box<dyn Upload>,
+    mut stopped: impl Future<Output = ()> + Unpin,
+) -> (Option<Box<dyn Upload>>, Result<(), Broken>) {
+    let mut feed = Feed::Idle(upload);
+    let mut gathered = Vec::new();
+    let mut size = 0;
+    loop {
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(PATIENCE, body.frame()) => frame,
+            () = &mut stopped => break feed.end(gathered, Some(Broken::Sender)).await,
+        };
+        match frame {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    size += data.len();
+                    gathered.push(data);
+                }
+            }
+            Ok(None) => break feed.end(gathered, None).await,
+            Ok(Some(Err(_))) | Err(_) => break feed.end(gathered, Some(Broken::Sender)).await,
+        }
+        if size >= PIECE {
+            size = 0;
+            feed = match feed.append(std::mem::take(&mut gathered)).await {
+                Ok(feed) => feed,
+                Err(error) => break (None, Err(Broken::Storage(error))),
+            };
+        }
+    }
+}
+
+type Appending = JoinHandle<Stored<Box<dyn Upload>>>;
+
+/// An upload, or the thread that is appending to it.
+enum Feed {
+    Idle(Box<dyn Upload>),
+    Appending(Appending),
+}
+
+impl Feed {
+    /// Appends beside what the caller does next.
+    async fn append(self, pieces: Vec<Bytes>) -> Stored<Feed> {
+        let mut upload = self.wait().await?;
+        Ok(Feed::Appending(tokio::task::spawn_blocking(move || {
+            pieces.iter().try_for_each(|piece| upload.append(piece)).map(|()| upload)
+        })))
+    }
+
+    async fn wait(self) -> Stored<Box<dyn Upload>> {
+        match self {
+            Feed::Idle(upload) => Ok(upload),
+            Feed::Appending(task) => task.await.unwrap_or_else(|error| Err(broken(&error))),
+        }
+    }
+
+    async fn end(self, rest: Vec<Bytes>, why: Option<Broken>) -> (Option<Box<dyn Upload>>, Result<(), Broken>) {
+        let appended = async { self.append(rest).await?.wait().await };
+        match appended.await {
+            Ok(upload) => (Some(upload), why.map_or(Ok(()), Err)),
+            Err(error) => (None, Err(Broken::Storage(error))),
+        }
+    }
+}
+
+/// A whole body of at most `limit` bytes; `None` if it is longer.
+pub(super) async fn whole(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, Broken> {
+    let mut bytes = Vec::new();
+    loop {
+        match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    if bytes.len() + data.len() > limit {
+                        return Ok(None);
+                    }
+                    bytes.extend_from_slice(&data);
+                }
+            }
+            Ok(None) => return Ok(Some(bytes)),
+            Ok(Some(Err(_))) | Err(_) => return Err(Broken::Sender),
+        }
+    }
+}
