@@ -10,12 +10,15 @@ use reqwest::{Method, StatusCode};
 use super::begin::Beginning;
 use super::upload::Upload;
 use super::watched::Watched;
-use super::{Client, request};
+use super::{Client, referrers, request};
 use crate::Error;
 use crate::transport::{BlobSource, Call, Endpoint, Payload};
 
 /// How large the answer to a manifest may be, in bytes.
 const ANSWER_LIMIT: u64 = 64 << 10;
+
+/// The header by which a registry says that it keeps the list of what refers to a manifest.
+const SUBJECT: &str = "oci-subject";
 
 /// How a blob got into its repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +78,8 @@ impl Client {
     }
 
     /// Sends a manifest or index and puts the tag of `reference` on it (`latest` by default), or none where
-    /// `reference` has a digest. Its blobs must be there.
+    /// `reference` has a digest. Its blobs must be there. One that refers to another manifest is listed there, where
+    /// the registry does not do that itself.
     ///
     /// # Errors
     /// No connection, no permission, a manifest that the registry does not accept, or a digest in
@@ -86,6 +90,20 @@ impl Client {
         media_type: MediaType,
         raw: Bytes,
     ) -> Result<Descriptor, Error> {
+        let (descriptor, is_listed) = self.put_manifest(reference, media_type, raw.clone()).await?;
+        if !is_listed && let Some((subject, entry)) = referrers::entry(&raw, &descriptor) {
+            self.list_referrer(reference, &subject, entry).await?;
+        }
+        Ok(descriptor)
+    }
+
+    /// The same without the list; also tells whether the registry says that it keeps that.
+    pub(super) async fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: MediaType,
+        raw: Bytes,
+    ) -> Result<(Descriptor, bool), Error> {
         let endpoint = self.own_endpoint(reference)?;
         let digest = super::check_digest(&endpoint.host(), reference.digest(), &raw)?;
         let descriptor = Descriptor::new(media_type, digest, raw.len() as u64);
@@ -97,7 +115,7 @@ impl Client {
         call.payload = Payload::Document(raw);
         let answer = self.transport.fetch(&call, ANSWER_LIMIT).await?;
         if answer.status == StatusCode::CREATED {
-            return Ok(descriptor);
+            return Ok((descriptor, answer.headers.contains_key(SUBJECT)));
         }
         let said = crate::transport::said(&answer.body);
         Err(request::failure(&self.transport, &call, answer.status, said).await)

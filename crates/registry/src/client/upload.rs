@@ -88,6 +88,7 @@ impl Upload<'_> {
             }
             match pauses.after(trouble, &host, &what) {
                 Ok(pause) => tokio::time::sleep(pause).await,
+                Err(error @ (Error::Interrupted { .. } | Error::Unreachable { .. })) => return Err(error),
                 Err(error) => {
                     self.cancel(session).await;
                     return Err(error);

@@ -51,6 +51,18 @@ impl Endpoint {
         authority(&self.base)
     }
 
+    /// The address that the answer to a request for `from` calls `to`.
+    pub(crate) fn linked(&self, from: &str, to: &str) -> Option<String> {
+        Some(self.base.join(from).ok()?.join(to).ok()?.into())
+    }
+
+    /// The address of `path` with one more pair in its query.
+    pub(crate) fn with_query(&self, path: &str, name: &str, value: &str) -> String {
+        let Ok(mut url) = self.base.join(path) else { return path.to_owned() };
+        url.query_pairs_mut().append_pair(name, value);
+        url.into()
+    }
+
     /// The address of `path`, as messages name it.
     pub(crate) fn address(&self, path: &str) -> String {
         self.base.join(path).map_or_else(|_| self.host(), String::from)

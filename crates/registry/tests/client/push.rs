@@ -1,4 +1,4 @@
-//! Sending blobs and manifests, and listing tags.
+//! Sending blobs and manifests.
 
 use std::sync::Arc;
 
@@ -101,24 +101,4 @@ async fn a_manifest_that_is_refused_says_why() {
     let error = client().push_manifest(&other, MediaType::OciManifest, raw).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
     assert_eq!(server.lines().len(), 1);
-}
-
-#[tokio::test]
-async fn tags_are_listed_page_by_page() {
-    let server = Server::start(|request| match request.path.as_str() {
-        "/v2/team/app/tags/list" => {
-            Reply::body(r#"{"tags":["a","b"]}"#).with("Link", r#"</v2/team/app/tags/list?last=b>; rel="next""#)
-        }
-        "/v2/team/app/tags/list?last=b" => Reply::body(r#"{"name":"team/app","tags":["c"]}"#),
-        _ => Reply::new(404),
-    })
-    .await;
-    assert_eq!(client().tags(&reference(&server)).await.unwrap(), ["a", "b", "c"]);
-
-    let endless = Server::start(|request| {
-        Reply::body(r#"{"tags":null}"#).with("Link", format!(r#"<{}>; rel="next""#, request.path))
-    })
-    .await;
-    let error = client().tags(&reference(&endless)).await.unwrap_err();
-    assert!(matches!(error, Error::Protocol { .. }), "{error}");
 }

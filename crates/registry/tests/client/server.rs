@@ -22,7 +22,10 @@ pub(crate) struct Request {
     /// With the query.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
+    /// As far as it was read.
     pub(crate) body: Vec<u8>,
+    /// Whether the connection breaks in the middle of the body.
+    pub(crate) is_cut: bool,
 }
 
 impl Request {
@@ -47,6 +50,8 @@ enum End {
     Cut(usize),
     /// Nothing more comes after so many bytes, but the connection stays.
     Stall(usize),
+    /// The connection breaks before the answer.
+    Nothing,
     /// A byte now and then, for ever.
     Trickle,
     /// Well-formed chunks that end after so many bytes.
@@ -87,6 +92,10 @@ impl Reply {
         Reply { end: End::Chunked(after), ..self }
     }
 
+    pub(crate) fn nothing() -> Self {
+        Reply { end: End::Nothing, ..Reply::new(200) }
+    }
+
     pub(crate) fn trickle(self) -> Self {
         Reply { end: End::Trickle, ..self }
     }
@@ -110,6 +119,9 @@ impl Reply {
 
 type Handler = Box<dyn FnMut(&Request) -> Reply + Send>;
 
+/// How many bytes of a body are read before the connection breaks; `None`: all.
+type Intake = Box<dyn FnMut(&Request) -> Option<usize> + Send>;
+
 pub(crate) struct Server {
     address: SocketAddr,
     scheme: &'static str,
@@ -125,17 +137,25 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start(handler: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
-        Self::listen(Box::new(handler), None).await
+        Self::listen(Box::new(handler), Box::new(|_| None), None).await
+    }
+
+    /// One whose connections break while they bring a body, where `intake` says so. The handler sees what came.
+    pub(crate) async fn start_cutting(
+        intake: impl FnMut(&Request) -> Option<usize> + Send + 'static,
+        handler: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
+        Self::listen(Box::new(handler), Box::new(intake), None).await
     }
 
     pub(crate) async fn start_tls(
         acceptor: TlsAcceptor,
         handler: impl FnMut(&Request) -> Reply + Send + 'static,
     ) -> Self {
-        Self::listen(Box::new(handler), Some(acceptor)).await
+        Self::listen(Box::new(handler), Box::new(|_| None), Some(acceptor)).await
     }
 
-    async fn listen(handler: Handler, tls: Option<TlsAcceptor>) -> Self {
+    async fn listen(handler: Handler, intake: Intake, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -143,6 +163,7 @@ impl Server {
         let shared = Arc::new(Shared {
             base: format!("{scheme}://{address}"),
             handler: Mutex::new(handler),
+            intake: Mutex::new(intake),
             requests: requests.clone(),
         });
         let task = tokio::spawn(async move {
@@ -185,19 +206,24 @@ impl Server {
 struct Shared {
     base: String,
     handler: Mutex<Handler>,
+    intake: Mutex<Intake>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 /// One request and its answer; `None` if the peer went away.
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Option<()> {
-    let request = read_request(&mut stream, &shared.base).await?;
+    let request = read_request(&mut stream, shared).await?;
     let reply = (shared.handler.lock().unwrap())(&request);
     shared.requests.lock().unwrap().push(request.clone());
+    if request.is_cut || reply.end == End::Nothing {
+        return Some(());
+    }
     stream.write_all(reply.head().as_bytes()).await.ok()?;
     if request.method == "HEAD" {
         return stream.shutdown().await.ok();
     }
     match reply.end {
+        End::Nothing => {}
         End::Whole => stream.write_all(&reply.body).await.ok()?,
         End::Cut(after) => stream.write_all(&reply.body[..after]).await.ok()?,
         End::Stall(after) => {
@@ -221,7 +247,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     stream.shutdown().await.ok()
 }
 
-async fn read_request(stream: &mut (impl AsyncRead + Unpin), base: &str) -> Option<Request> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Option<Request> {
     let mut raw = Vec::new();
     let head_end = loop {
         let mut byte = [0];
@@ -237,8 +263,11 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin), base: &str) -> Opti
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let pairs = lines.filter_map(|line| line.split_once(": "));
     let headers: Vec<_> = pairs.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
-    let mut request = Request { base: base.to_owned(), method, path, headers, body: Vec::new() };
-    let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
+    let base = shared.base.clone();
+    let mut request = Request { base, method, path, headers, body: Vec::new(), is_cut: false };
+    let announced = request.header("content-length").map_or(0, |text| text.parse().unwrap());
+    let length = (shared.intake.lock().unwrap())(&request).map_or(announced, |intake| intake.min(announced));
+    request.is_cut = length < announced;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     request.body = body;
