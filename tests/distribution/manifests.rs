@@ -176,7 +176,7 @@ fn manifest_of_4_megabytes_is_taken(peer: &Peer) {
 }
 
 fn manifest_that_is_too_large_is_413(peer: &Peer) {
-    assert_eq!(manifest_of_size(peer, 64 * 1024 * 1024), 413);
+    assert_eq!(manifest_of_size(peer, 8 * 1024 * 1024), 413);
 }
 
 fn answer_names_the_subject(peer: &Peer) {
