@@ -90,14 +90,34 @@ fn root_directory(given: Option<&Path>, was_root: bool, home: Option<&Path>) -> 
 }
 
 fn registry(home: Option<&Path>) -> Result<Client, Failure> {
-    let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home?.join(".docker")));
-    let credentials: Arc<dyn CredentialSource> = match directory {
-        Some(directory) => {
-            let read = DockerConfig::read(&directory.join("config.json"));
-            Arc::new(read.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))?)
-        }
+    let credentials: Arc<dyn CredentialSource> = match docker_directory(home) {
+        Some(directory) => Arc::new(docker_config(&directory)?),
         None => Arc::new(Anonymous),
     };
-    let config = Config { certificates: Some(PathBuf::from(CERTIFICATES)), ..Config::default() };
-    Ok(Client::new(config, credentials))
+    Ok(Client::new(connections(), credentials))
+}
+
+/// How registries are connected to.
+pub(crate) fn connections() -> Config {
+    Config { certificates: Some(PathBuf::from(CERTIFICATES)), ..Config::default() }
+}
+
+/// Where docker's command line keeps its settings for this user.
+fn docker_directory(home: Option<&Path>) -> Option<PathBuf> {
+    let given = std::env::var_os("DOCKER_CONFIG").filter(|directory| !directory.is_empty()).map(PathBuf::from);
+    given.or_else(|| Some(home?.join(".docker")))
+}
+
+/// The credentials of this user, to be looked at and changed.
+pub(crate) fn kept_credentials() -> Result<DockerConfig, Failure> {
+    let directory = docker_directory(home().as_deref());
+    docker_config(&directory.ok_or_else(|| {
+        Failure::new("ERROR: neither DOCKER_CONFIG nor HOME is set: where are credentials to be kept?")
+    })?)
+}
+
+/// The credentials that are kept there.
+fn docker_config(directory: &Path) -> Result<DockerConfig, Failure> {
+    let read = DockerConfig::read(&directory.join("config.json"));
+    read.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))
 }

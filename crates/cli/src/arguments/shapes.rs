@@ -7,9 +7,10 @@ pub(super) enum Words {
     Exactly(usize),
     AtLeast(usize),
     AtMost(usize),
+    Between(usize, usize),
 }
 
-use Words::{AtLeast, AtMost, Exactly, None as NoWords};
+use Words::{AtLeast, AtMost, Between, Exactly, None as NoWords};
 
 /// Path of the command, what stands behind it in its usage line, words.
 const SHAPES: &[(&str, &str, Words)] = &[
@@ -18,7 +19,10 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("builder prune", "[OPTIONS]", NoWords),
     ("buildx build", "[OPTIONS] PATH | URL | -", Exactly(1)),
     ("buildx prune", "[OPTIONS]", NoWords),
+    ("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", Between(1, 2)),
+    ("container commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", Between(1, 2)),
     ("container create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
+    ("container export", "[OPTIONS] CONTAINER", Exactly(1)),
     ("container inspect", "[OPTIONS] CONTAINER [CONTAINER...]", AtLeast(1)),
     ("container ls", "[OPTIONS]", NoWords),
     ("container prune", "[OPTIONS]", NoWords),
@@ -26,9 +30,11 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("container run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
     ("container start", "[OPTIONS] CONTAINER [CONTAINER...]", AtLeast(1)),
     ("create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", AtLeast(1)),
+    ("export", "[OPTIONS] CONTAINER", Exactly(1)),
     ("history", "[OPTIONS] IMAGE", Exactly(1)),
     ("image build", "[OPTIONS] PATH | URL | -", Exactly(1)),
     ("image history", "[OPTIONS] IMAGE", Exactly(1)),
+    ("image import", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", AtLeast(1)),
     ("image inspect", "[OPTIONS] IMAGE [IMAGE...]", AtLeast(1)),
     ("image load", "[OPTIONS]", NoWords),
     ("image ls", "[OPTIONS] [REPOSITORY[:TAG]]", AtMost(1)),
@@ -39,10 +45,13 @@ const SHAPES: &[(&str, &str, Words)] = &[
     ("image save", "[OPTIONS] IMAGE [IMAGE...]", AtLeast(1)),
     ("image tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", Exactly(2)),
     ("images", "[OPTIONS] [REPOSITORY[:TAG]]", AtMost(1)),
+    ("import", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", AtLeast(1)),
     ("info", "[OPTIONS]", NoWords),
     ("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", AtLeast(1)),
     ("lint", "[OPTIONS] [PATH]", AtMost(1)),
     ("load", "[OPTIONS]", NoWords),
+    ("login", "[OPTIONS] [SERVER]", AtMost(1)),
+    ("logout", "[SERVER]", AtMost(1)),
     ("ps", "[OPTIONS]", NoWords),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", Exactly(1)),
     ("push", "[OPTIONS] NAME[:TAG]", Exactly(1)),
@@ -67,7 +76,6 @@ const LATER: &[(&str, &[&str])] = &[
         &[
             "attach",
             "checkpoint",
-            "commit",
             "compose",
             "config",
             "context",
@@ -75,11 +83,7 @@ const LATER: &[(&str, &[&str])] = &[
             "diff",
             "events",
             "exec",
-            "export",
-            "import",
             "kill",
-            "login",
-            "logout",
             "logs",
             "manifest",
             "network",
@@ -126,11 +130,10 @@ const LATER: &[(&str, &[&str])] = &[
     (
         "container",
         &[
-            "attach", "commit", "cp", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart",
+            "attach", "cp", "diff", "exec", "kill", "logs", "pause", "port", "rename", "restart",
             "stats", "stop", "top", "unpause", "update", "wait",
         ],
     ),
-    ("image", &["import"]),
     ("system", &["dial-stdio", "events"]),
     ("volume", &["create", "prune", "rm", "update"]),
 ];

@@ -1,22 +1,29 @@
 //! The commands. Each reads its flags, calls the rooms below and prints; rules and meaning are theirs.
 
+mod archive_file;
 mod build;
 mod cache;
 mod caller;
+mod changes;
 mod check;
+mod commit;
 mod df;
 mod du;
 mod explain;
+mod export;
 mod filters;
 mod fmt;
 mod groups;
 mod history;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod lint;
 mod listing;
 mod load;
+mod login;
+mod logout;
 mod prune;
 mod ps;
 mod pull;
@@ -55,6 +62,8 @@ pub(crate) enum Command {
     /// Carry the build cache to other machines and back
     #[command(subcommand)]
     Cache(cache::Cache),
+    /// Make an image of a container's files
+    Commit(commit::CommitArguments),
     /// Manage containers
     #[command(subcommand)]
     Container(groups::Container),
@@ -62,15 +71,22 @@ pub(crate) enum Command {
     Create(run::CreateArguments),
     /// Say why the steps of an earlier build ran or did not
     Explain(explain::ExplainArguments),
+    /// Write a container's files into a tar archive
+    Export(export::ExportArguments),
     /// Bring a Dockerfile into its usual form, changing only white space and case
     Fmt(fmt::FmtArguments),
     /// Show how an image came to be
     History(history::HistoryArguments),
+    /// Stop processes until the standard input ends, for kiln's own use
+    #[command(hide = true)]
+    HoldProcesses(commit::HoldArguments),
     /// Manage images
     #[command(subcommand)]
     Image(groups::Image),
     /// List images
     Images(images::ImagesArguments),
+    /// Make an image of a tar archive
+    Import(import::ImportArguments),
     /// Show what there is to know of the engine
     Info(info::InfoArguments),
     /// Show everything about containers, images and volumes
@@ -79,6 +95,10 @@ pub(crate) enum Command {
     Lint(lint::LintArguments),
     /// Load images from an archive or from the standard input
     Load(load::LoadArguments),
+    /// Authenticate to a registry
+    Login(login::LoginArguments),
+    /// Log out from a registry
+    Logout(logout::LogoutArguments),
     /// List containers
     Ps(ps::PsArguments),
     /// Download an image from a registry
@@ -115,17 +135,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Builder(command) => command.run(caller),
         Command::Buildx(command) => command.run(caller),
         Command::Cache(command) => command.run(caller),
+        Command::Commit(arguments) => commit::run(caller, arguments),
         Command::Container(command) => command.run(caller),
         Command::Create(arguments) => run::create(caller, arguments),
         Command::Explain(arguments) => explain::run(caller, arguments),
+        Command::Export(arguments) => export::run(caller, arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::History(arguments) => history::run(caller, arguments),
+        Command::HoldProcesses(arguments) => commit::hold(arguments),
         Command::Image(command) => command.run(caller),
         Command::Images(arguments) => images::run(caller, arguments),
+        Command::Import(arguments) => import::run(caller, arguments),
         Command::Info(arguments) => info::run(caller, arguments),
         Command::Inspect(arguments) => inspect::run(caller, arguments),
         Command::Lint(arguments) => lint::run(caller, arguments),
         Command::Load(arguments) => load::run(caller, arguments),
+        Command::Login(arguments) => login::run(arguments),
+        Command::Logout(arguments) => logout::run(arguments),
         Command::Ps(arguments) => ps::run(caller, arguments),
         Command::Pull(arguments) => pull::run(caller, arguments),
         Command::Push(arguments) => push::run(caller, arguments),
