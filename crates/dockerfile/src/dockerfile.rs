@@ -145,7 +145,7 @@ pub fn parse_trigger(text: &str) -> Result<Located, Error> {
     }
 }
 
-fn located(node: &Node, instruction: Instruction, trigger: bool) -> Located {
+pub(crate) fn located(node: &Node, instruction: Instruction, trigger: bool) -> Located {
     let (span, text, heredocs) = (node.span.clone(), node.text.clone(), node.heredocs.clone());
     Located { instruction, span, text, heredocs, trigger }
 }

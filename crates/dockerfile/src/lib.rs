@@ -18,6 +18,7 @@
 //! # Ok::<(), kiln_dockerfile::Error>(())
 //! ```
 
+mod changes;
 mod circles;
 mod device;
 mod directive;
@@ -53,6 +54,7 @@ mod stages;
 mod text;
 mod words;
 
+pub use changes::{ChangeError, apply_changes};
 pub use directive::Directives;
 pub use dockerfile::{Dockerfile, GlobalArguments, Stage, parse_trigger};
 pub use error::{Error, InstructionProblem, LowerProblem, MountProblem, ParseProblem, Problem, suggestion};

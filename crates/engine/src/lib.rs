@@ -28,12 +28,12 @@ mod volumes;
 mod words;
 
 pub use containers::{
-    Attached, Container, ContainerState, CreateOptions, HostSettings, Input, MountPoint, Network, Phase, Settings,
-    Summary,
+    Attached, CommitOptions, Container, ContainerState, CreateOptions, HostSettings, Input, MountPoint, Network, Phase,
+    Settings, Summary,
 };
 pub use engine::Engine;
 pub use error::{Error, Origin};
-pub use images::{HistoryRow, ImageSummary, Removed};
+pub use images::{HistoryRow, ImageSummary, ImportOptions, Removed};
 pub use kiln_sandbox::{Signaller, Status, Stream, Terminal, Tier};
 pub use prune::{CacheFilter, CachePrune, ImagePrune, Pruned, SystemPrune, Which};
 pub use volumes::VolumeSummary;

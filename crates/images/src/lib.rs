@@ -5,6 +5,7 @@
 
 pub mod compression;
 pub mod export;
+pub mod flat;
 mod import;
 pub mod layout;
 pub mod load;

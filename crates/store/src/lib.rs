@@ -68,6 +68,7 @@ mod reserve;
 mod resolutions;
 mod roots;
 mod session;
+mod snapshot;
 mod staged;
 mod stamp;
 mod stat_cache;

@@ -134,6 +134,9 @@ fn wrong_count(program: &str, path: &str) -> Complaint {
     let (what, see) = match shapes::words(path) {
         Some(Words::Exactly(count)) => (format!("requires {count} {}", plural(count)), "Run"),
         Some(Words::AtLeast(count)) => (format!("requires at least {count} {}", plural(count)), "See"),
+        Some(Words::Between(least, most)) => {
+            (format!("requires at least {least} and at most {most} {}", plural(most)), "Run")
+        }
         Some(Words::AtMost(count)) => (format!("requires at most {count} {}", plural(count)), "Run"),
         Some(Words::None) | None => ("accepts no arguments".to_owned(), "Run"),
     };

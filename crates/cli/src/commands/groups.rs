@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::caller::Caller;
 use super::inspect::Kind;
 use super::{
-    build, check, df, du, history, images, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
+    build, check, commit, df, du, export, history, images, import, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
     volume,
 };
 use crate::failure::Failure;
@@ -36,8 +36,12 @@ pub(crate) enum Buildx {
 /// `container …`
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Container {
+    /// Make an image of a container's files
+    Commit(commit::CommitArguments),
     /// Create a new container from an image
     Create(run::CreateArguments),
+    /// Write a container's files into a tar archive
+    Export(export::ExportArguments),
     /// Show everything about containers
     Inspect(inspect::InspectKindArguments),
     /// List containers
@@ -61,6 +65,8 @@ pub(crate) enum Image {
     Build(Box<build::BuildArguments>),
     /// Show how an image came to be
     History(history::HistoryArguments),
+    /// Make an image of a tar archive
+    Import(import::ImportArguments),
     /// Show everything about images
     Inspect(inspect::InspectImageArguments),
     /// Load images from an archive or from the standard input
@@ -132,7 +138,9 @@ impl Container {
     /// Runs it.
     pub(super) fn run(&self, caller: &Caller) -> Result<ExitCode, Failure> {
         match self {
+            Container::Commit(arguments) => commit::run(caller, arguments),
             Container::Create(arguments) => run::create(caller, arguments),
+            Container::Export(arguments) => export::run(caller, arguments),
             Container::Inspect(arguments) => inspect::run_kind(caller, arguments, Kind::Container),
             Container::Ls(arguments) => ps::run(caller, arguments),
             Container::Prune(arguments) => prune::containers(caller, arguments),
@@ -149,6 +157,7 @@ impl Image {
         match self {
             Image::Build(arguments) => build::run(caller, arguments),
             Image::History(arguments) => history::run(caller, arguments),
+            Image::Import(arguments) => import::run(caller, arguments),
             Image::Inspect(arguments) => inspect::run_image(caller, arguments),
             Image::Load(arguments) => load::run(caller, arguments),
             Image::Ls(arguments) => images::run(caller, arguments),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_sandbox::{AccountFiles, Execution, Mount, Process, Security, Source, Streams, Upper, users};
-use kiln_store::{Layer, LockGuard, Sharing, Union};
+use kiln_store::{LockGuard, Sharing, Union};
 
 use super::attached::Attached;
 use super::record::Container;
@@ -78,12 +78,6 @@ impl Engine {
         };
         execution.held_locks.push(lock.duplicate()?);
         Ok(execution)
-    }
-
-    fn container_layers(&self, container: &Container) -> Result<Vec<Layer>, Error> {
-        let layers = self.store.layers();
-        let missing = |id| Error::from(kiln_store::Error::MissingLayer(id));
-        container.row.layers.iter().map(|id| layers.get(*id)?.ok_or_else(|| missing(*id))).collect()
     }
 }
 
