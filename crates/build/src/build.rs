@@ -24,7 +24,7 @@ use crate::mending::Mending;
 use crate::output::{self, Built, Written};
 use crate::platforms;
 use crate::push::{self, Push};
-use crate::request::{NamedContext, Request};
+use crate::request::{Destination, NamedContext, Output, Request};
 use crate::sources::Sources;
 use crate::step::{Distant, Made, Steps};
 
@@ -238,7 +238,7 @@ impl Builder {
         let saved = Arc::clone(steps);
         blocking(move || saved.save_digests()).await??;
         let is_read = request.kept.is_some() || !request.outputs.is_empty();
-        if !is_read || made.iter().all(Made::is_here) {
+        if !is_read || made.iter().all(Made::is_here) || self.needs_only_documents(request, &made).await? {
             return Ok(made);
         }
         let task = watched.progress.task("fetching the layers of the result");
@@ -253,6 +253,19 @@ impl Builder {
             Err(error) => TaskOutcome::Failed(error.to_string()),
         });
         here
+    }
+
+    /// Whether all that becomes of the result names its layers and does not contain them.
+    async fn needs_only_documents(&self, request: &Request, made: &[Made]) -> Result<bool, BuildError> {
+        if !request.outputs.iter().all(names_layers) {
+            return Ok(false);
+        }
+        let made = made.to_vec();
+        let enough = blocking(move || {
+            let mut all = made.iter().map(|made| Distant::of(made).is_enough_for_an_image());
+            all.try_fold(true, |so_far, each| Ok(so_far && each?))
+        });
+        enough.await?.map_err(of_result)
     }
 
     /// What is told of the steps of the last build that came so far as to have any.
@@ -374,7 +387,7 @@ fn content(lowered: Lowered, platform: Platform, made: Option<&Made>) -> ImageCo
     let made = made.map(Distant::of).unwrap_or_default();
     let mut config = dated(lowered.config, lowered.inherited_history, &made.made_at, epoch);
     Inline::remove(&mut config);
-    ImageContent { config, layers: made.layers_here(), platform }
+    ImageContent { config, layers: made.content(), platform }
 }
 
 /// Whether a build failed because a cache elsewhere does not have what it promised.
@@ -385,6 +398,11 @@ fn lost_layer(error: &BuildError) -> bool {
         BuildError::Steps(steps) => steps.iter().any(is_lost),
         _ => false,
     }
+}
+
+/// Whether an output consists of documents, and of blobs only where the other side has them not.
+fn names_layers(output: &Output) -> bool {
+    matches!(output.destination, Destination::Registry(_)) && !output.force_compression
 }
 
 /// A layer of the result that cannot be had.

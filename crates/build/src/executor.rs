@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError};
 
-use kiln_graph::{ImageSource, Op, SourceOp, VertexId};
+use kiln_graph::{Op, SourceOp, VertexId};
 use kiln_progress::Outcome;
 use kiln_sandbox::Cancellation;
 use kiln_solver::{
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{BuildError, StepError, StepProblem};
 use crate::explain::Ended;
 use crate::memory::MemoryRoom;
-use crate::step::{Held, Made, Phase, Rootfs, Steps};
+use crate::step::{Held, Made, Phase, Steps};
 use waiting::{Claim, StepLocks};
 
 /// How the steps are run.
@@ -205,9 +205,6 @@ impl World for Executor {
         if !matches!(self.steps.vertex(id).op, Op::Merge | Op::Diff) {
             execution.inputs = self.fetched(id, &execution.inputs, &cancel).await?;
         }
-        if let Op::Source(SourceOp::Image(image)) = &self.steps.vertex(id).op {
-            return self.pulled(id, image, &execution.identity).await;
-        }
         self.blocking(cancel, move |steps, cancellation| {
             if is_shown(steps, id) {
                 steps.mark(id, Phase::Started);
@@ -262,21 +259,6 @@ impl Executor {
             fetched = fetching => fetched,
             () = cancel.cancelled() => Err(StepProblem::Cancelled),
         }
-    }
-
-    /// Downloads the layers of a base image that the store does not hold yet.
-    async fn pulled(
-        &self,
-        id: VertexId,
-        image: &ImageSource,
-        identity: &Identity<Key>,
-    ) -> Result<Product<Key, Made>, StepProblem> {
-        self.steps.mark(id, Phase::Started);
-        let task = self.steps.task(id);
-        task.start();
-        let layers = self.steps.pull_layers(image, &task).await?;
-        let recipe = *identity.lock_key();
-        Ok(Product { recipe, output: Made::Rootfs(Arc::new(Rootfs::of_image(layers))), anew: false })
     }
 
     fn done(&self, id: VertexId, done: &Done<Key, Made>) {

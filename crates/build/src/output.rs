@@ -195,7 +195,8 @@ impl Built<'_> {
     fn local_image(&self, path: &Path, image: &ImageContent, newest: Option<Timestamp>) -> Result<(), BuildError> {
         let failed = |reason: String| BuildError::Export(format!("cannot write to {}: {reason}", path.display()));
         let directory = File::open(path).map_err(|error| failed(error.to_string()))?;
-        let rootfs = Union::new(image.layers.clone())?;
+        let layers = image.layers_here().map_err(|error| failed(chain(&error)))?;
+        let rootfs = Union::new(layers)?;
         export::local(directory.as_fd(), &rootfs, newest).map_err(|error| failed(chain(&error)))
     }
 
@@ -219,11 +220,11 @@ impl Built<'_> {
         let newest = self.newest(output);
         match self.images {
             [image] if output.platform_split != Some(true) => {
-                export::tar(sink, &Union::new(image.layers.clone())?, newest).map(drop)
+                export::tar(sink, &Union::new(image.layers_here()?)?, newest).map(drop)
             }
             several => {
-                let tree = |image: &ImageContent| Ok((platform_directory(image), Union::new(image.layers.clone())?));
-                let trees = several.iter().map(tree).collect::<Result<Vec<_>, kiln_store::Error>>()?;
+                let tree = |image: &ImageContent| Ok((platform_directory(image), Union::new(image.layers_here()?)?));
+                let trees = several.iter().map(tree).collect::<Result<Vec<_>, ExportError>>()?;
                 export::tar_of_several(sink, &trees, newest).map(drop)
             }
         }

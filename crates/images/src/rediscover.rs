@@ -130,9 +130,7 @@ impl Finder<'_> {
         if let Some(known) = self.tars.get(&layer.id()) {
             return Ok(Some(known.clone()));
         }
-        let Ok(index) = layer.index() else { return Ok(None) };
-        let root_is_its_own = index.get("").is_some_and(|root| !root.parent_only());
-        let alone = !root_is_its_own && index.entries().all(|entry| !entry.opaque());
+        let Ok(alone) = pack::stands_alone(layer) else { return Ok(None) };
         let Ok(hashed) = pack::write_layer(Hashing::new(io::sink()), layer, lower, None) else { return Ok(None) };
         let (_, digest) = hashed.finish();
         if alone {

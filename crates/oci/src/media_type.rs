@@ -31,6 +31,13 @@ pub enum MediaType {
     DockerLayerGzip,
     /// `application/vnd.docker.image.rootfs.foreign.diff.tar.gzip`
     DockerForeignLayer,
+    /// `application/vnd.oci.image.layer.nondistributable.v1.tar`, with `+gzip` and `+zstd`: layers that registries need
+    /// not have, but web servers that their descriptors name.
+    OciForeignLayer,
+    /// See [`MediaType::OciForeignLayer`].
+    OciForeignLayerGzip,
+    /// See [`MediaType::OciForeignLayer`].
+    OciForeignLayerZstd,
     /// Anything else, as written.
     Other(String),
 }
@@ -48,6 +55,9 @@ const NAMES: &[(MediaType, &str)] = &[
     (MediaType::DockerLayer, "application/vnd.docker.image.rootfs.diff.tar"),
     (MediaType::DockerLayerGzip, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
     (MediaType::DockerForeignLayer, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+    (MediaType::OciForeignLayer, "application/vnd.oci.image.layer.nondistributable.v1.tar"),
+    (MediaType::OciForeignLayerGzip, "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"),
+    (MediaType::OciForeignLayerZstd, "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"),
 ];
 
 impl MediaType {
@@ -85,7 +95,18 @@ impl MediaType {
                 | MediaType::OciLayerZstd
                 | MediaType::DockerLayer
                 | MediaType::DockerLayerGzip
-                | MediaType::DockerForeignLayer
+        ) || !self.is_distributable()
+    }
+
+    /// Whether registries have blobs of this type; of others they may have nothing but the descriptors, which name web
+    /// servers, and what is pushed goes without them.
+    pub fn is_distributable(&self) -> bool {
+        !matches!(
+            self,
+            MediaType::DockerForeignLayer
+                | MediaType::OciForeignLayer
+                | MediaType::OciForeignLayerGzip
+                | MediaType::OciForeignLayerZstd
         )
     }
 }

@@ -5,11 +5,14 @@ use std::sync::PoisonError;
 
 use futures_util::future::try_join_all;
 use kiln_cache::{FetchError, RemoteRecord};
+use kiln_images::pull;
 use kiln_oci::Digest;
 use kiln_progress::Task;
+use kiln_registry::retries;
 use kiln_store::{Key, LayerId, NewRecord};
 
 use crate::error::StepProblem;
+use crate::sources::shown;
 use crate::step::{Distant, Effects, Made, Slot, Steps};
 
 impl Steps {
@@ -35,6 +38,10 @@ impl Steps {
             Slot::Elsewhere(layer) => {
                 let fetched = self.elsewhere.shelf.fetch(&self.store, layer, task).await;
                 fetched.map(Slot::Here).map_err(StepProblem::from)
+            }
+            Slot::Unpulled(layer) => {
+                let pulling = pull::layer(&self.store, &self.registry, layer, task);
+                Ok(Slot::Here(retries::heard(shown(task), pulling).await?))
             }
         }
     }

@@ -44,6 +44,7 @@ fn known(slot: &Slot) -> Known {
     match slot {
         Slot::Here(layer) => Known::Here(layer.id()),
         Slot::Elsewhere(layer) => Known::Elsewhere(layer.diff_id.clone()),
+        Slot::Unpulled(layer) => Known::Elsewhere(layer.diff_id.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kiln_cache::{Inline, InlineRecord, Outgoing, OutgoingLayer};
-use kiln_images::export::ImageContent;
+use kiln_images::export::{ContentLayer, ImageContent};
 use kiln_store::LayerId;
 
 /// Puts the records of a build into the config of one of its images. Those whose layers it does not have are left
@@ -12,7 +12,9 @@ pub(crate) fn write_inline(image: &mut ImageContent, records: &[Outgoing]) {
     let mut places: HashMap<LayerId, usize> = HashMap::new();
     let mut inline = Inline::default();
     for (place, layer) in image.layers.iter().enumerate() {
-        places.entry(layer.id()).or_insert(place);
+        if let ContentLayer::Here(layer) = layer {
+            places.entry(layer.id()).or_insert(place);
+        }
     }
     for outgoing in records {
         let place = |layer: &OutgoingLayer| match layer {

@@ -287,12 +287,13 @@ impl Steps {
     fn diff_ids(&self, slots: &[Slot]) -> Result<Option<Vec<Digest>>, StepProblem> {
         let here = slots.iter().map_while(|slot| match slot {
             Slot::Here(layer) => Some(layer.clone()),
-            Slot::Elsewhere(_) => None,
+            Slot::Elsewhere(_) | Slot::Unpulled(_) => None,
         });
         let here: Vec<Layer> = here.collect();
         let above = slots.get(here.len()..).unwrap_or_default().iter().map(|slot| match slot {
             Slot::Here(layer) => Ok(layer.diff_id()?),
             Slot::Elsewhere(layer) => Ok(Some(layer.diff_id.clone())),
+            Slot::Unpulled(layer) => Ok(Some(layer.diff_id.clone())),
         });
         let above: Vec<Option<Digest>> = above.collect::<Result<_, StepProblem>>()?;
         let mut diff_ids = pack::diff_ids(&self.store, &here)?;

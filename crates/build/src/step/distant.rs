@@ -1,8 +1,12 @@
-//! A root file system of which some layers lie in a cache elsewhere: known by what they hold, not here yet.
+//! A root file system of which some layers lie elsewhere, in a cache or in the registry of a base image: known by what
+//! they hold, not here yet.
 
 use std::sync::Arc;
 
 use kiln_cache::RemoteLayer;
+use kiln_images::export::ContentLayer;
+use kiln_images::pack;
+use kiln_images::pull::Unpulled;
 use kiln_oci::Digest;
 use kiln_store::{Layer, Timestamp};
 
@@ -13,7 +17,10 @@ use crate::error::StepProblem;
 #[derive(Clone)]
 pub(crate) enum Slot {
     Here(Layer),
+    /// In a cache.
     Elsewhere(Arc<RemoteLayer>),
+    /// Part of an image that nobody wanted the files of.
+    Unpulled(Arc<Unpulled>),
 }
 
 /// Layers, bottom first, with the times at which steps made them.
@@ -58,7 +65,7 @@ impl Distant {
     pub(crate) fn made(self) -> Made {
         let here = self.slots.iter().map(|slot| match slot {
             Slot::Here(layer) => Some(layer.clone()),
-            Slot::Elsewhere(_) => None,
+            Slot::Elsewhere(_) | Slot::Unpulled(_) => None,
         });
         match here.collect::<Option<Vec<Layer>>>() {
             Some(layers) => Made::Rootfs(Arc::new(Rootfs::recorded(layers, self.made_at))),
@@ -66,13 +73,30 @@ impl Distant {
         }
     }
 
-    /// The layers that are here.
-    pub(crate) fn layers_here(self) -> Vec<Layer> {
-        let here = |slot| match slot {
-            Slot::Here(layer) => Some(layer),
+    /// The layers as those of an image that is exported. What caches have is left out: nobody but a build can fetch
+    /// it.
+    pub(crate) fn content(self) -> Vec<ContentLayer> {
+        let content = |slot| match slot {
+            Slot::Here(layer) => Some(ContentLayer::Here(layer)),
+            Slot::Unpulled(layer) => Some(ContentLayer::Elsewhere((*layer).clone())),
             Slot::Elsewhere(_) => None,
         };
-        self.slots.into_iter().filter_map(here).collect()
+        self.slots.into_iter().filter_map(content).collect()
+    }
+
+    /// Whether an image of these layers can be made without fetching any: all that is not here lies in registries,
+    /// and nothing above it has a tar that depends on it.
+    pub(crate) fn is_enough_for_an_image(&self) -> Result<bool, StepProblem> {
+        let mut is_above = false;
+        for slot in &self.slots {
+            match slot {
+                Slot::Unpulled(_) => is_above = true,
+                Slot::Elsewhere(_) => return Ok(false),
+                Slot::Here(layer) if is_above && !pack::stands_alone(layer)? => return Ok(false),
+                Slot::Here(_) => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Somebody wants to read it without having fetched it.
@@ -85,6 +109,7 @@ impl Distant {
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Digest> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Elsewhere(layer) => Some(&layer.diff_id),
+            Slot::Unpulled(layer) => Some(&layer.diff_id),
             Slot::Here(_) => None,
         })
     }
@@ -95,6 +120,7 @@ impl PartialEq for Slot {
         match (self, other) {
             (Slot::Here(a), Slot::Here(b)) => a.id() == b.id(),
             (Slot::Elsewhere(a), Slot::Elsewhere(b)) => a.diff_id == b.diff_id,
+            (Slot::Unpulled(a), Slot::Unpulled(b)) => a.diff_id == b.diff_id,
             _ => false,
         }
     }
@@ -105,6 +131,7 @@ impl std::fmt::Debug for Slot {
         match self {
             Slot::Here(layer) => layer.id().fmt(f),
             Slot::Elsewhere(layer) => layer.diff_id.fmt(f),
+            Slot::Unpulled(layer) => layer.diff_id.fmt(f),
         }
     }
 }

@@ -23,12 +23,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_graph::{Definition, ImageSource, Op, SourceOp, Vertex, VertexId};
-use kiln_images::pull;
+use kiln_images::pull::Unpulled;
 use kiln_progress::{Sink, Task, Warning};
-use kiln_registry::retries;
 use kiln_sandbox::{Bounds, Cancellation, Sandbox, Tier};
 use kiln_solver::{Identity, Product};
-use kiln_store::{Key, Layer, LockGuard, Store, Union};
+use kiln_store::{Image, Key, Layer, LockGuard, Store, Union};
 
 use crate::cache::Elsewhere;
 use crate::client::Client;
@@ -37,7 +36,7 @@ use crate::error::StepProblem;
 use crate::explain::{Texts, Trace};
 use crate::file::Selection;
 use crate::request::Allowed;
-use crate::sources::{Sources, shown};
+use crate::sources::Sources;
 use crate::tree::Tree;
 
 pub(crate) use cache_mount::HeldCache;
@@ -214,35 +213,51 @@ impl Steps {
     pub(crate) fn immediate(&self, id: VertexId) -> Result<Option<Made>, StepProblem> {
         match &self.vertex(id).op {
             Op::Source(SourceOp::Context(source)) => Ok(Some(Made::Context(self.context(&source.name)?))),
-            Op::Source(SourceOp::Image(image)) => self.image_layers(image),
+            Op::Source(SourceOp::Image(image)) => self.image_layers(image).map(Some),
             // Those are recorded.
             Op::Source(SourceOp::Http(_) | SourceOp::Git(_)) => Ok(None),
             Op::Exec(_) | Op::File(_) | Op::Merge | Op::Diff => Ok(None),
         }
     }
 
-    /// The layers of an image, if the store holds all of them.
-    fn image_layers(&self, image: &ImageSource) -> Result<Option<Made>, StepProblem> {
-        let mut layers = Vec::with_capacity(image.diff_ids.len());
-        for diff_id in &image.diff_ids {
-            match self.store.layers().by_diff_id(diff_id)? {
-                Some(layer) => layers.push(layer),
-                None => return Ok(None),
-            }
+    /// The layers of an image: nothing is fetched of it before somebody reads it.
+    fn image_layers(&self, image: &ImageSource) -> Result<Made, StepProblem> {
+        let mut slots = Vec::with_capacity(image.diff_ids.len());
+        let mut known = None;
+        for (place, diff_id) in image.diff_ids.iter().enumerate() {
+            slots.push(match self.store.layers().by_diff_id(diff_id)? {
+                Some(layer) => Slot::Here(layer),
+                None => {
+                    let of = match &known {
+                        Some(of) => of,
+                        None => known.insert(self.image_of(image)?),
+                    };
+                    Slot::Unpulled(Arc::new(self.unpulled(image, of.as_ref(), place)?))
+                }
+            });
         }
-        Ok(Some(Made::Rootfs(Arc::new(Rootfs::of_image(layers)))))
+        let made_at = vec![None; slots.len()];
+        Ok(Distant { slots, made_at }.made())
     }
 
-    /// The layers of an image; those that are missing are downloaded.
-    pub(crate) async fn pull_layers(&self, image: &ImageSource, task: &Task) -> Result<Vec<Layer>, StepProblem> {
-        let manifest = image.manifest.as_ref().map(ToString::to_string);
-        let found = manifest.map(|manifest| self.store.images().resolve(&manifest)).transpose();
-        let known = found?.flatten();
-        let gone =
-            || StepProblem::Other(format!("layers of {} are gone; pull or load it again", image.reference.familiar()));
-        let known = known.ok_or_else(gone)?;
-        let pulling = pull::layers(&self.store, &self.registry, &image.reference, &known, task);
-        retries::heard(shown(task), pulling).await.map_err(StepProblem::from)
+    /// The image of the store that a source was resolved to.
+    fn image_of(&self, source: &ImageSource) -> Result<Option<Image>, StepProblem> {
+        if let Some(manifest) = &source.manifest
+            && let Some(image) = self.store.images().resolve(&manifest.to_string())?
+        {
+            return Ok(Some(image));
+        }
+        let has_its_layers = |image: &Image| image.layers.iter().map(|layer| &layer.diff_id).eq(&source.diff_ids);
+        Ok(self.store.images().list()?.into_iter().find(has_its_layers))
+    }
+
+    /// A layer of an image that is not here.
+    fn unpulled(&self, source: &ImageSource, image: Option<&Image>, place: usize) -> Result<Unpulled, StepProblem> {
+        let layer = image.and_then(|image| Some((image, image.layers.get(place)?)));
+        let known = layer.map(|(image, layer)| Unpulled::of(&self.store, image, layer)).transpose()?.flatten();
+        known.ok_or_else(|| {
+            StepProblem::Other(format!("layers of {} are gone; pull or load it again", source.reference.familiar()))
+        })
     }
 
     /// Stacks or splits root file systems: nothing runs and nothing is recorded.

@@ -2,9 +2,9 @@
 
 use kiln_oci::{Digest, ImageConfig, Reference};
 use kiln_progress::Task;
-use kiln_store::{Image, ImageLayer, Layer, NewImage, Store};
+use kiln_store::{Image, ImageLayer, NewImage, Store};
 
-use super::{ExportError, ExportOptions, Exported, ImageContent, Listing, Parts, parts};
+use super::{ContentLayer, ExportError, ExportOptions, Exported, ImageContent, Listing, Parts, parts};
 use crate::pack;
 
 /// Completes built images, one a platform: computes their diff ids, stores the configs, adds the images to the store
@@ -16,20 +16,46 @@ pub fn store_images(store: &Store, contents: &[ImageContent], names: &[Reference
 }
 
 fn store_image(store: &Store, content: &ImageContent) -> Result<Image, ExportError> {
-    let diff_ids = pack::diff_ids(store, &content.layers)?;
+    let diff_ids = diff_ids(store, &content.layers)?;
     let mut config = content.config.clone();
     config.rootfs.diff_ids.clone_from(&diff_ids);
     let raw = config.to_bytes().map_err(|source| ExportError::Document { what: "config", source })?;
     let id = store.blobs().insert(&raw)?.digest;
     let known = parts::known_blobs(store)?;
-    let layer = |(diff_id, layer): (Digest, &Layer)| ImageLayer {
-        blob: known.get(&diff_id).cloned(),
-        layer: Some(layer.id()),
-        diff_id,
+    let layer = |(diff_id, layer): (Digest, &ContentLayer)| match layer {
+        ContentLayer::Here(layer) => {
+            ImageLayer { blob: known.get(&diff_id).cloned(), layer: Some(layer.id()), diff_id }
+        }
+        ContentLayer::Elsewhere(far) => ImageLayer { blob: Some(far.blob.clone()), layer: None, diff_id },
     };
     let layers = diff_ids.into_iter().zip(&content.layers).map(layer).collect();
     let image = NewImage { id, platform: config.platform(), manifest: None, layers };
-    Ok(store.images().insert(&image)?)
+    let image = store.images().insert(&image)?;
+    remember_origins(store, content)?;
+    Ok(image)
+}
+
+/// Once an image names its layers, it is remembered where those are that are not here.
+fn remember_origins(store: &Store, content: &ImageContent) -> Result<(), ExportError> {
+    for layer in &content.layers {
+        let ContentLayer::Elsewhere(far) = layer else { continue };
+        for repository in far.repositories.iter().rev() {
+            store.origins().add(&repository.name(), std::slice::from_ref(&far.blob.digest))?;
+        }
+    }
+    Ok(())
+}
+
+/// The diff ids of all layers, bottom first. What lies above a layer that is elsewhere must be known already, or not
+/// depend on it ([`pack::stands_alone`]).
+fn diff_ids(store: &Store, layers: &[ContentLayer]) -> Result<Vec<Digest>, ExportError> {
+    let here = pack::diff_ids(store, &parts::held(layers))?;
+    let mut here = here.into_iter();
+    let each = |layer: &ContentLayer| match layer {
+        ContentLayer::Here(_) => here.next(),
+        ContentLayer::Elsewhere(far) => Some(far.diff_id.clone()),
+    };
+    Ok(layers.iter().filter_map(each).collect())
 }
 
 /// The same with manifests: layers are compressed now, and a later push sends just these bytes. Gives what names the
@@ -55,12 +81,16 @@ fn store_packed_image(store: &Store, part: &Parts, content: &ImageContent) -> Re
     let layers = config.rootfs.diff_ids.iter().zip(&part.layers).zip(&content.layers);
     let layers = layers.map(|((diff_id, blob), layer)| ImageLayer {
         diff_id: diff_id.clone(),
-        layer: Some(layer.id()),
+        layer: match layer {
+            ContentLayer::Here(layer) => Some(layer.id()),
+            ContentLayer::Elsewhere(_) => None,
+        },
         blob: Some(blob.clone()),
     });
     let image =
         NewImage { id: id.clone(), platform: config.platform(), manifest: Some(manifest), layers: layers.collect() };
     store.images().insert(&image)?;
+    remember_origins(store, content)?;
     Ok(id)
 }
 

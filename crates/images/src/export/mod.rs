@@ -19,6 +19,7 @@ use kiln_store::{Layer, Store, Timestamp};
 
 use crate::compression::Format;
 use crate::pack::PackError;
+use crate::pull::Unpulled;
 
 pub use annotations::{Annotation, AnnotationTarget};
 pub use directory::oci_directory;
@@ -83,9 +84,33 @@ pub struct ImageContent {
     /// The config; its diff ids are replaced by those of `layers`.
     pub config: ImageConfig,
     /// The layers, bottom first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<ContentLayer>,
     /// The platform, for an index of several.
     pub platform: Platform,
+}
+
+/// A layer of an image on its way out.
+#[derive(Clone, Debug)]
+pub enum ContentLayer {
+    /// One that the store holds.
+    Here(Layer),
+    /// One that the store only knows: its blob lies in registries. The forms of an image
+    /// that consist of documents can be made with it; what is made of bytes needs it here.
+    Elsewhere(Unpulled),
+}
+
+impl ImageContent {
+    /// The layers, if the store holds all of them.
+    ///
+    /// # Errors
+    /// [`ExportError::MissingLayer`] names the first that it does not hold.
+    pub fn layers_here(&self) -> Result<Vec<Layer>, ExportError> {
+        let here = |layer: &ContentLayer| match layer {
+            ContentLayer::Here(layer) => Ok(layer.clone()),
+            ContentLayer::Elsewhere(layer) => Err(ExportError::MissingLayer { diff_id: layer.diff_id.clone() }),
+        };
+        self.layers.iter().map(here).collect()
+    }
 }
 
 /// The family of media types in manifests.

@@ -8,7 +8,7 @@ use kiln_progress::Task;
 use kiln_store::{Image, ImageLayer, Layer, Store, Union};
 use rayon::prelude::*;
 
-use super::{AnnotationTarget, ExportError, ExportOptions, ImageContent, MediaTypes, annotations};
+use super::{AnnotationTarget, ContentLayer, ExportError, ExportOptions, ImageContent, MediaTypes, annotations};
 use crate::pack::{self, PackedLayer};
 
 /// Larger configs and manifests than this are not read.
@@ -84,10 +84,16 @@ fn outcome<T>(result: &Result<T, ExportError>) -> kiln_progress::Outcome {
 fn pack_all(
     store: &Store,
     known: &HashMap<Digest, Descriptor>,
-    layers: &[Layer],
+    layers: &[ContentLayer],
     options: &ExportOptions,
 ) -> Result<Vec<PackedLayer>, ExportError> {
-    let one = |(position, layer): (usize, &Layer)| -> Result<PackedLayer, ExportError> {
+    let one = |(position, layer): (usize, &ContentLayer)| -> Result<PackedLayer, ExportError> {
+        let layer = match layer {
+            ContentLayer::Here(layer) => layer,
+            ContentLayer::Elsewhere(layer) => {
+                return Ok(PackedLayer { diff_id: layer.diff_id.clone(), descriptor: layer.blob.clone() });
+            }
+        };
         if let Some(diff_id) = layer.diff_id()?
             && let Some(descriptor) = known.get(&diff_id)
         {
@@ -98,10 +104,19 @@ fn pack_all(
             }
             return Ok(pack::compressed_anew(store, layer, packed, options.format)?);
         }
-        let lower = Union::new(layers.get(..position).unwrap_or_default().to_vec())?;
+        let lower = Union::new(held(layers.get(..position).unwrap_or_default()))?;
         Ok(pack::blob(store, layer, &lower, options.format, options.newest)?)
     };
     layers.par_iter().enumerate().map(one).collect()
+}
+
+/// Those of `layers` that the store holds.
+pub(super) fn held(layers: &[ContentLayer]) -> Vec<Layer> {
+    let here = |layer: &ContentLayer| match layer {
+        ContentLayer::Here(layer) => Some(layer.clone()),
+        ContentLayer::Elsewhere(_) => None,
+    };
+    layers.iter().filter_map(here).collect()
 }
 
 impl Parts {

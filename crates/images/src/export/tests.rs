@@ -44,6 +44,7 @@ fn content(layers: Vec<Layer>, architecture: &str) -> ImageContent {
         history: (0..layers.len()).map(step).collect(),
         ..ImageConfig::default()
     };
+    let layers = layers.into_iter().map(ContentLayer::Here).collect();
     ImageContent { platform: config.platform(), config, layers }
 }
 
@@ -97,7 +98,7 @@ fn an_archive_is_valid_repeatable_and_loads_to_the_same_image() {
         let stored = to.store.images().resolve("docker.io/library/app:latest").unwrap().unwrap();
         let layers: Vec<Layer> =
             stored.layers.iter().map(|layer| to.store.layers().get(layer.layer.unwrap()).unwrap().unwrap()).collect();
-        assert_eq!(flat(&layers), flat(&image.layers));
+        assert_eq!(flat(&layers), flat(&image.layers_here().unwrap()));
     }
 }
 
@@ -206,7 +207,7 @@ fn skopeo_inspects_and_copies_both_kinds_of_archive() {
         let taken = load::from_layout(&other.store, &copy, &selector, &image.platform, &task()).unwrap();
         // Skopeo writes the config of a docker archive anew.
         assert_eq!(taken.id == exported.configs[0], position == 0);
-        assert_eq!(flat(&unpacked(&other.store, &taken)), flat(&image.layers));
+        assert_eq!(flat(&unpacked(&other.store, &taken)), flat(&image.layers_here().unwrap()));
     }
 }
 
@@ -230,7 +231,7 @@ fn umoci_unpacks_the_tree_that_was_built() {
         return;
     }
     let rootfs = bundle.join("rootfs");
-    for entry in flat(&image.layers) {
+    for entry in flat(&image.layers_here().unwrap()) {
         let path = rootfs.join(std::ffi::OsStr::new(&*String::from_utf8_lossy(&entry.path)));
         if std::str::from_utf8(&entry.path).is_err() {
             continue;
@@ -271,12 +272,12 @@ fn podman_loads_the_archive() {
 fn a_flat_tar_is_the_merged_view() {
     let test = TestStore::new();
     let image = sample(&test.store);
-    let entries = flat(&image.layers);
+    let entries = flat(&image.layers_here().unwrap());
     let has = |path: &str| entries.iter().any(|entry| entry.path == path.as_bytes());
     assert!(has("dir/only") && has("etc/passwd") && has("capable"));
     assert!(!has("dir/first") && !has("setuid") && !has(".wh.setuid"));
     // What can be unpacked again is the same view.
-    let bytes = tar(Vec::new(), &Union::new(image.layers.clone()).unwrap(), None).unwrap();
+    let bytes = tar(Vec::new(), &Union::new(image.layers_here().unwrap()).unwrap(), None).unwrap();
     let again = unpack::layer(&test.store, bytes.as_slice(), None).unwrap().layer;
     assert_eq!(flat(&[again]), entries);
 }
@@ -291,7 +292,7 @@ fn a_directory_gets_the_tree_and_keeps_what_was_there() {
     // A trap: a link where the image has a directory.
     std::os::unix::fs::symlink(outside.path(), target.path().join("etc")).unwrap();
     let directory = std::fs::File::open(target.path()).unwrap();
-    let rootfs = Union::new(image.layers.clone()).unwrap();
+    let rootfs = Union::new(image.layers_here().unwrap()).unwrap();
     for _ in 0..2 {
         local(directory.as_fd(), &rootfs, None).unwrap();
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);

@@ -118,7 +118,7 @@ fn oci_archive(annotations: &[&[(&str, &str)]]) -> Files {
     let layer = simple_layer(&test.store, &["a"]);
     let image = crate::export::ImageContent {
         config: kiln_oci::ImageConfig { os: "linux".into(), architecture: "amd64".into(), ..Default::default() },
-        layers: vec![layer],
+        layers: vec![crate::export::ContentLayer::Here(layer)],
         platform: Platform::new("linux", "amd64"),
     };
     let mut bytes = Vec::new();

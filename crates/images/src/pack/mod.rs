@@ -79,6 +79,16 @@ pub fn write_layer<W: Write>(
     tar.finish().map_err(PackError::Write)?.finish()
 }
 
+/// Whether the layer's tar is the same whatever lies below it.
+///
+/// # Errors
+/// An index that cannot be read.
+pub fn stands_alone(layer: &Layer) -> Result<bool, kiln_store::Error> {
+    let index = layer.index()?;
+    let root_is_its_own = index.get("").is_some_and(|root| !root.parent_only());
+    Ok(!root_is_its_own && index.entries().all(|entry| !entry.opaque()))
+}
+
 /// The diff ids of all `layers` (bottom first), computed in parallel where the store does not know
 /// them yet, and kept there.
 pub fn diff_ids(store: &Store, layers: &[Layer]) -> Result<Vec<Digest>, PackError> {

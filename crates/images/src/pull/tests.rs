@@ -6,9 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use kiln_progress::Sink;
+use kiln_store::Layer;
 
 use super::*;
-use crate::export::{ExportOptions, ImageContent, oci};
+use crate::export::{ContentLayer, ExportOptions, ImageContent, oci};
 use crate::layout;
 use crate::tar::TarReader;
 use crate::testing::*;
@@ -128,7 +129,7 @@ fn sample(store: &Store) -> ImageContent {
     });
     let config =
         kiln_oci::ImageConfig { architecture: "amd64".into(), os: "linux".into(), ..kiln_oci::ImageConfig::default() };
-    ImageContent { config, layers: vec![base.clone(), top, base], platform: platform() }
+    ImageContent { config, layers: [base.clone(), top, base].map(ContentLayer::Here).into(), platform: platform() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +142,7 @@ async fn an_image_is_pulled_once_and_is_the_same() {
     let pulled = super::image(&to.store, &client(), &reference, &platform(), &task).await.unwrap();
     assert_eq!(pulled.image.names, [format!("{}/team/app:latest", registry.address)]);
     assert_eq!(registry.blobs_asked(), 3, "a config and two distinct layers");
-    for (wanted, layer) in image.layers.iter().zip(&pulled.image.layers) {
+    for (wanted, layer) in image.layers_here().unwrap().iter().zip(&pulled.image.layers) {
         let layer = to.store.layers().get(layer.layer.unwrap()).unwrap().unwrap();
         assert_eq!(listing(wanted), listing(&layer));
     }
@@ -163,8 +164,8 @@ async fn layers_wait_until_somebody_wants_files() {
     assert!(pulled.image.names.is_empty() && pulled.image.layers.iter().all(|layer| layer.layer.is_none()));
     // Two who want them at once get the same layers from one download.
     let (one, two) = tokio::join!(
-        layers(&to.store, &client, &reference, &pulled.image, &task),
-        layers(&to.store, &client, &reference, &pulled.image, &task),
+        layers(&to.store, &client, &pulled.image, &task),
+        layers(&to.store, &client, &pulled.image, &task),
     );
     let ids = |layers: Vec<Layer>| layers.iter().map(Layer::id).collect::<Vec<_>>();
     let (one, two) = (ids(one.unwrap()), ids(two.unwrap()));
@@ -183,7 +184,7 @@ async fn a_registry_that_lies_is_found_out() {
     let result = super::image(&to.store, &client(), &registry.reference(), &platform(), &task).await;
     let error = result.unwrap_err().to_string();
     assert!(error.contains("sha256:"), "{error}");
-    let diff_ids = crate::pack::diff_ids(&from.store, &image.layers).unwrap();
+    let diff_ids = crate::pack::diff_ids(&from.store, &image.layers_here().unwrap()).unwrap();
     assert!(to.store.layers().by_diff_id(&diff_ids[0]).unwrap().is_none());
     assert!(to.store.images().resolve(&registry.reference().to_string()).unwrap().is_none());
 }
