@@ -26,6 +26,7 @@ use crate::platforms;
 use crate::push::{self, Push};
 use crate::request::{Destination, NamedContext, Output, Request};
 use crate::sources::Sources;
+use crate::squash::squash;
 use crate::step::{Distant, Made, Steps};
 
 /// Runs builds on one store.
@@ -72,6 +73,8 @@ struct Watched {
 struct Solved {
     /// An image for each platform.
     contents: Vec<ImageContent>,
+    /// How many history entries each of them has from its base.
+    inherited: Vec<usize>,
     epoch: Option<i64>,
     steps: Arc<Steps>,
     /// What was wanted of them, and what it is.
@@ -80,6 +83,19 @@ struct Solved {
 }
 
 impl Solved {
+    /// Makes one layer of those that each image adds to its base.
+    fn squash(&mut self, store: &Store, progress: &Sink) -> Result<(), BuildError> {
+        let task = progress.task("squashing layers");
+        task.start();
+        let mut images = self.contents.iter_mut().zip(&self.inherited);
+        let squashed = images.try_for_each(|(image, &inherited)| squash(store, image, inherited));
+        task.finish(match &squashed {
+            Ok(()) => TaskOutcome::Done,
+            Err(error) => TaskOutcome::Failed(error.to_string()),
+        });
+        squashed
+    }
+
     /// Puts the records whose layers an image has into its config.
     fn write_inline_cache(&mut self) -> Result<(), BuildError> {
         let only = ResultLayers::of(&self.results);
@@ -216,13 +232,14 @@ impl Builder {
         let made = made?;
         let epoch = lowered.iter().find_map(|each| each.source_date_epoch);
         let mut results = made.iter();
+        let inherited = lowered.iter().map(|each| each.inherited_history).collect();
         let contents = lowered
             .into_iter()
             .zip(platforms)
             .zip(targets)
             .map(|((lowered, platform), target)| content(lowered, platform, target.and_then(|_| results.next())));
         let contents = contents.collect();
-        Ok(Solved { contents, epoch, steps, targets: wanted, results: made })
+        Ok(Solved { contents, inherited, epoch, steps, targets: wanted, results: made })
     }
 
     /// Runs the steps, and makes the result be here if anybody reads it.
@@ -257,7 +274,8 @@ impl Builder {
 
     /// Whether all that becomes of the result names its layers and does not contain them.
     async fn needs_only_documents(&self, request: &Request, made: &[Made]) -> Result<bool, BuildError> {
-        if !request.outputs.iter().all(names_layers) {
+        let is_kept_otherwise = request.kept.as_ref().is_some_and(|kept| kept.form.force_compression);
+        if request.squash || is_kept_otherwise || !request.outputs.iter().all(names_layers) {
             return Ok(false);
         }
         let made = made.to_vec();
@@ -340,6 +358,9 @@ fn export(
     mut solved: Solved,
     progress: &Sink,
 ) -> Result<(Outcome, Vec<Push>), BuildError> {
+    if request.squash {
+        solved.squash(store, progress)?;
+    }
     if request.cache_to.iter().any(|to| to.place.is_none()) {
         solved.write_inline_cache()?;
     }
@@ -402,7 +423,7 @@ fn lost_layer(error: &BuildError) -> bool {
 
 /// Whether an output consists of documents, and of blobs only where the other side has them not.
 fn names_layers(output: &Output) -> bool {
-    matches!(output.destination, Destination::Registry(_)) && !output.force_compression
+    matches!(output.destination, Destination::Registry(_)) && !output.form.force_compression
 }
 
 /// A layer of the result that cannot be had.

@@ -25,6 +25,7 @@ mod platforms;
 mod push;
 mod request;
 mod sources;
+mod squash;
 mod ssh;
 mod step;
 mod tree;
@@ -48,7 +49,8 @@ pub use kiln_images::export::{Annotation, AnnotationTarget, MediaTypes};
 pub use kiln_sandbox::users::UserError;
 pub use kiln_sandbox::{Bounds, Secret};
 pub use request::{
-    Allowed, AllowedDevices, Destination, DockerfileText, Kept, NamedContext, Output, OutputKind, PushedAs, Request,
+    Allowed, AllowedDevices, Destination, DockerfileText, ImageForm, Kept, NamedContext, Output, OutputKind, PushedAs,
+    Pushing, Request,
 };
 pub use sources::{ContextFetcher, FetchedContext, RemoteContext, SourceError};
 pub use ssh::{KeyProblem, SshAgent, SshError, SshSource};

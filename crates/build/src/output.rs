@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::error::{BuildError, chain};
 use crate::push::Push;
-use crate::request::{Destination, Kept, Output, OutputKind, PushedAs};
+use crate::request::{Destination, ImageForm, Kept, Output, OutputKind, Pushing};
 
 /// What a build made, ready to be written.
 pub(crate) struct Built<'a> {
@@ -116,7 +116,7 @@ impl Built<'_> {
     pub(crate) fn keep(&self, kept: &Kept, task: &Task) -> Result<(Vec<Digest>, Option<Exported>), BuildError> {
         let failed = |error| BuildError::Export(chain(&error));
         let (images, exported) = if kept.packed {
-            let options = ExportOptions { annotations: kept.annotations.clone(), ..ExportOptions::default() };
+            let options = self.options(&kept.form);
             let stored = export::store_packed_images(self.store, self.images, &kept.names, &options, task);
             stored.map(|(images, exported)| (images, Some(exported))).map_err(failed)?
         } else {
@@ -130,13 +130,13 @@ impl Built<'_> {
         if self.names.is_empty() { output.names.clone() } else { self.names.to_vec() }
     }
 
-    fn options(&self, output: &Output) -> ExportOptions {
+    fn options(&self, form: &ImageForm) -> ExportOptions {
         ExportOptions {
-            format: output.compression,
-            force_format: output.force_compression,
-            media_types: output.media_types,
-            annotations: output.annotations.clone(),
-            newest: self.newest(output),
+            format: form.compression,
+            force_format: form.force_compression,
+            media_types: form.media_types,
+            annotations: form.annotations.clone(),
+            newest: self.newest(form),
             created: None,
         }
     }
@@ -144,7 +144,7 @@ impl Built<'_> {
     /// Writes one output, or makes it ready for its registries.
     pub(crate) fn write(&self, output: &Output, task: &Task) -> Result<Written, BuildError> {
         let path = match &output.destination {
-            Destination::Registry(pushed_as) => return self.pack(output, *pushed_as, task).map(Written::Packed),
+            Destination::Registry(pushing) => return self.pack(output, *pushing, task).map(Written::Packed),
             Destination::Path(path) => Some(path.as_path()),
             Destination::Stdout => None,
         };
@@ -159,26 +159,26 @@ impl Built<'_> {
         exported.map(Written::Done)
     }
 
-    fn pack(&self, output: &Output, pushed_as: PushedAs, task: &Task) -> Result<Push, BuildError> {
-        let packed = Parcel::of_contents(self.store, self.images, &self.options(output), task);
+    fn pack(&self, output: &Output, pushing: Pushing, task: &Task) -> Result<Push, BuildError> {
+        let packed = Parcel::of_contents(self.store, self.images, &self.options(&output.form), task);
         let parcel = packed.map_err(|error| BuildError::Export(chain(&error)))?;
-        Ok(Push { parcel, names: self.names(output), pushed_as })
+        Ok(Push { parcel, names: self.names(output), pushing })
     }
 
     fn layout(&self, path: &Path, output: &Output, task: &Task) -> Result<Exported, BuildError> {
-        let (names, options) = (self.names(output), self.options(output));
+        let (names, options) = (self.names(output), self.options(&output.form));
         let written = export::oci_directory(path, self.store, self.images, &names, &options, task);
         written.map_err(|error| BuildError::Export(chain(&error)))
     }
 
-    fn newest(&self, output: &Output) -> Option<Timestamp> {
-        self.epoch.filter(|_| output.rewrite_timestamp).map(Timestamp::from_seconds)
+    fn newest(&self, form: &ImageForm) -> Option<Timestamp> {
+        self.epoch.filter(|_| form.rewrite_timestamp).map(Timestamp::from_seconds)
     }
 
     fn local(&self, path: &Path, output: &Output) -> Result<(), BuildError> {
         let fail = |error: io::Error| BuildError::Export(format!("cannot write to {}: {error}", path.display()));
         std::fs::create_dir_all(path).map_err(fail)?;
-        let newest = self.newest(output);
+        let newest = self.newest(&output.form);
         match self.images {
             [image] if output.platform_split != Some(true) => self.local_image(path, image, newest),
             several if output.platform_split == Some(false) => {
@@ -217,7 +217,7 @@ impl Built<'_> {
     }
 
     fn write_rootfs(&self, sink: &mut Sink, output: &Output) -> Result<(), ExportError> {
-        let newest = self.newest(output);
+        let newest = self.newest(&output.form);
         match self.images {
             [image] if output.platform_split != Some(true) => {
                 export::tar(sink, &Union::new(image.layers_here()?)?, newest).map(drop)
@@ -231,7 +231,7 @@ impl Built<'_> {
     }
 
     fn write_archive(&self, sink: &mut Sink, output: &Output, task: &Task) -> Result<Option<Exported>, ExportError> {
-        let (names, options) = (self.names(output), self.options(output));
+        let (names, options) = (self.names(output), self.options(&output.form));
         match (output.kind, self.images) {
             (OutputKind::Docker, [image]) => export::docker(sink, self.store, image, &names, &options, task).map(Some),
             (OutputKind::Tar, _) => self.write_rootfs(sink, output).map(|()| None),

@@ -7,14 +7,14 @@ use kiln_registry::Sent;
 use kiln_store::Store;
 
 use crate::error::{BuildError, chain};
-use crate::request::PushedAs;
+use crate::request::{PushedAs, Pushing};
 
 /// An image that is ready, and where it goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Push {
     pub(crate) parcel: Parcel,
     pub(crate) names: Vec<Reference>,
-    pub(crate) pushed_as: PushedAs,
+    pub(crate) pushing: Pushing,
 }
 
 /// Pushes, one after the other: what the first one sent, the next ones find there.
@@ -26,11 +26,15 @@ pub(crate) async fn all(
 ) -> Result<(), BuildError> {
     for push in pushes {
         for name in &push.names {
-            let name = match push.pushed_as {
+            let name = match push.pushing.pushed_as {
                 PushedAs::Tags => name.with_default_tag(),
                 PushedAs::Digest => name.with_digest(push.parcel.descriptor().digest.clone()),
             };
-            one(store, registry, &name, &push.parcel, progress).await?;
+            let insecure = match push.pushing.insecure {
+                true => Some(registry.insecure_for(&name).await.map_err(|error| failed(&name, &error))?),
+                false => None,
+            };
+            one(store, insecure.as_ref().unwrap_or(registry), &name, &push.parcel, progress).await?;
         }
     }
     Ok(())
@@ -50,8 +54,11 @@ async fn one(
         Ok(_) => Outcome::Done,
         Err(error) => Outcome::Failed(chain(error)),
     });
-    let failed = |error| BuildError::Export(format!("failed to push {name}: {}", chain(&error)));
-    pushed.map(|_| ()).map_err(failed)
+    pushed.map(|_| ()).map_err(|error| failed(name, &error))
+}
+
+fn failed(name: &Reference, error: &dyn std::error::Error) -> BuildError {
+    BuildError::Export(format!("failed to push {name}: {}", chain(error)))
 }
 
 fn tell(task: &Task, layer: &SentLayer) {

@@ -50,6 +50,8 @@ pub struct Request {
     pub kept: Option<Kept>,
     /// Where the result goes besides.
     pub outputs: Vec<Output>,
+    /// The layers that the build adds to its base become one.
+    pub squash: bool,
     /// `--all-stages`: those that the target does not need are built too, and only cached.
     pub all_stages: bool,
     /// `--cache-from`: caches elsewhere that have what the store has not, in order.
@@ -140,10 +142,29 @@ impl AllowedDevices {
 pub struct Kept {
     /// Its names.
     pub names: Vec<Reference>,
-    /// What its manifest is to carry when it is pushed or saved.
-    pub annotations: Vec<Annotation>,
+    /// Where it has no names: it is called this, with the digest of what is kept.
+    pub dangling_prefix: Option<Reference>,
+    /// Each of its names is given once more, with the digest of what is kept.
+    pub canonical: bool,
+    /// What its manifest and layers are to be when it is pushed or saved.
+    pub form: ImageForm,
     /// Its layers are compressed and its manifest is made now, not when somebody wants them.
     pub packed: bool,
+}
+
+/// How the manifest and the layers of an image are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageForm {
+    /// Compression of layers.
+    pub compression: Format,
+    /// Layers of the base that are compressed otherwise are compressed anew.
+    pub force_compression: bool,
+    /// The media types of manifests.
+    pub media_types: MediaTypes,
+    /// Newer file times become SOURCE_DATE_EPOCH; of file systems, too.
+    pub rewrite_timestamp: bool,
+    /// What manifests and indexes are to carry.
+    pub annotations: Vec<Annotation>,
 }
 
 /// Where a result goes besides the store, or instead of it.
@@ -153,18 +174,10 @@ pub struct Output {
     pub kind: OutputKind,
     /// Where: the client's word for it.
     pub destination: Destination,
-    /// Compression of layers.
-    pub compression: Format,
-    /// Layers of the base that are compressed otherwise are compressed anew.
-    pub force_compression: bool,
-    /// The media types of manifests.
-    pub media_types: MediaTypes,
-    /// Newer file times become SOURCE_DATE_EPOCH.
-    pub rewrite_timestamp: bool,
+    /// How what it consists of is written.
+    pub form: ImageForm,
     /// `name=`, which stand for themselves where the request has no names.
     pub names: Vec<Reference>,
-    /// What manifests and indexes are to carry.
-    pub annotations: Vec<Annotation>,
     /// Whether each platform's file system gets a directory of its own; where there are several, without.
     pub platform_split: Option<bool>,
 }
@@ -172,17 +185,7 @@ pub struct Output {
 impl Output {
     /// An output without anything special.
     pub fn new(kind: OutputKind, destination: Destination) -> Output {
-        Output {
-            kind,
-            destination,
-            compression: Format::default(),
-            force_compression: false,
-            media_types: MediaTypes::default(),
-            rewrite_timestamp: false,
-            names: Vec::new(),
-            annotations: Vec::new(),
-            platform_split: None,
-        }
+        Output { kind, destination, form: ImageForm::default(), names: Vec::new(), platform_split: None }
     }
 }
 
@@ -209,7 +212,16 @@ pub enum Destination {
     /// The client's standard output.
     Stdout,
     /// The registries of its names: it goes there as an image.
-    Registry(PushedAs),
+    Registry(Pushing),
+}
+
+/// How an image goes to registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushing {
+    /// How they are to know it.
+    pub pushed_as: PushedAs,
+    /// They may have any certificate, or none.
+    pub insecure: bool,
 }
 
 /// How a registry knows an image.

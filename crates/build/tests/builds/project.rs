@@ -121,6 +121,7 @@ impl Project {
             names: Vec::new(),
             kept: Some(Kept::default()),
             outputs: Vec::new(),
+            squash: false,
             all_stages: false,
             cache_from: Vec::new(),
             cache_to: Vec::new(),

@@ -130,8 +130,8 @@ const LATER: &[(&str, &[&str])] = &[
     (
         "container",
         &[
-            "attach", "cp", "diff", "exec", "kill", "logs", "pause", "port", "rename", "restart",
-            "stats", "stop", "top", "unpause", "update", "wait",
+            "attach", "cp", "diff", "exec", "kill", "logs", "pause", "port", "rename", "restart", "stats", "stop",
+            "top", "unpause", "update", "wait",
         ],
     ),
     ("system", &["dial-stdio", "events"]),

@@ -23,7 +23,9 @@ impl ArchiveFile {
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
         let file = options.open(place.as_deref().unwrap_or(path));
-        let file = file.map_err(|error| Failure::new(format!("{what_fails}: open {}: {}", path.display(), os_error::words(&error))))?;
+        let file = file.map_err(|error| {
+            Failure::new(format!("{what_fails}: open {}: {}", path.display(), os_error::words(&error)))
+        })?;
         Ok(ArchiveFile { file: BufWriter::new(file), path: path.to_owned(), temporary: place })
     }
 

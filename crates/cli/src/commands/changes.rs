@@ -8,7 +8,8 @@ use crate::failure::Failure;
 /// The name of an image to be; none is none.
 pub(super) fn image_name(name: Option<&str>) -> Result<Option<Reference>, Failure> {
     let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
-    let reference: Reference = name.parse().map_err(|error: kiln_oci::ReferenceError| Failure::new(error.to_string()))?;
+    let reference: Reference =
+        name.parse().map_err(|error: kiln_oci::ReferenceError| Failure::new(error.to_string()))?;
     if reference.digest().is_some() {
         return Err(Failure::new("refusing to create a tag with a digest reference"));
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::caller::Caller;
 use super::inspect::Kind;
 use super::{
-    build, check, commit, df, du, export, history, images, import, info, inspect, load, prune, ps, pull, push, rm, rmi, run, save, start, tag,
-    volume,
+    build, check, commit, df, du, export, history, images, import, info, inspect, load, prune, ps, pull, push, rm, rmi,
+    run, save, start, tag, volume,
 };
 use crate::failure::Failure;
 

@@ -10,6 +10,7 @@ mod kept;
 mod local;
 mod parts;
 mod rootfs;
+mod squash;
 
 use std::io::{self, Write};
 
@@ -27,6 +28,7 @@ pub use kept::{store_images, store_packed_images};
 pub use local::{Owners, local, materialize};
 pub use parts::known_blobs;
 pub use rootfs::{tar, tar_of_several};
+pub use squash::squash;
 
 pub(crate) use archive::{Listing, root, write_archive};
 pub(crate) use parts::{Parts, of_contents};

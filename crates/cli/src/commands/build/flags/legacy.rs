@@ -1,5 +1,5 @@
 //! Flags of the builder that docker had before BuildKit. BuildKit drops most of them without a word; here each is
-//! refused with a reason, unless it asks for what happens anyway.
+//! refused with a reason, unless it asks for what happens anyway. `--squash` is done.
 
 use crate::arguments;
 use crate::failure::Failure;
@@ -35,7 +35,8 @@ pub(crate) struct LegacyArguments {
     rm: Option<bool>,
     #[arg(long, hide = true, value_delimiter = ',')]
     security_opt: Vec<String>,
-    #[arg(long, hide = true)]
+    /// Make one layer of those that the build adds to its base image
+    #[arg(long)]
     squash: bool,
 }
 
@@ -43,6 +44,11 @@ const LIMITS: &str = "BuildKit ignores it; the limits of a RUN are --ulimit, --s
                       may limit memory and processors";
 
 impl LegacyArguments {
+    /// Whether the layers of the build are to become one.
+    pub(super) fn squash(&self) -> bool {
+        self.squash
+    }
+
     /// Refuses what would not be done.
     pub(super) fn refuse(&self) -> Result<(), Failure> {
         match self.refused() {
@@ -80,7 +86,6 @@ impl LegacyArguments {
                 !self.security_opt.is_empty(),
                 "it is the Dockerfile that asks, by RUN --security=insecure, and --allow security.insecure permits it",
             ),
-            ("squash", self.squash, "copy the result into one last stage instead: COPY --from=build / /"),
         ];
         flags.into_iter().find(|(_, refused, _)| *refused).map(|(flag, _, reason)| (flag, reason))
     }

@@ -89,6 +89,7 @@ fn request(arguments: &BuildArguments, environment: &Environment, config: &Build
         names,
         kept: outputs.kept,
         outputs: outputs.written,
+        squash: arguments.legacy.squash(),
         all_stages: arguments.all_stages,
         cache_from: caches::from(&arguments.cache_from).map_err(malformed)?,
         cache_to,

@@ -5,10 +5,10 @@ mod spec;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use kiln_build::{Annotation, Destination, Kept, Output, OutputKind, PushedAs};
+use kiln_build::{Annotation, Destination, ImageForm, Kept, Output, OutputKind, PushedAs, Pushing};
 use kiln_oci::Reference;
 
-use spec::{Exporter, Spec};
+use spec::{Exporter, ImageOptions, Spec};
 
 /// What the flags say about the result.
 pub(super) struct Wishes<'a> {
@@ -70,25 +70,23 @@ pub(super) fn resolve(wishes: &Wishes<'_>) -> Result<Outputs, String> {
 impl Outputs {
     fn add(&mut self, spec: Spec, wishes: &Wishes<'_>) -> Result<(), String> {
         let mut output = spec.output;
-        output.annotations.splice(0..0, wishes.annotations.iter().cloned());
+        output.form.annotations.splice(0..0, wishes.annotations.iter().cloned());
         match spec.exporter {
             Exporter::CacheOnly => {}
             Exporter::Image | Exporter::Docker if spec.dest.is_none() => {
                 let names = if wishes.names.is_empty() { output.names.clone() } else { wishes.names.to_vec() };
-                if spec.push && names.is_empty() {
-                    return Err("tag is needed when pushing to registry".into());
-                }
-                if spec.store {
-                    let packed = wishes.describe || !output.annotations.is_empty();
-                    self.kept = Some(Kept { names, annotations: output.annotations.clone(), packed });
-                }
                 if spec.push {
-                    let pushed_as = if spec.by_digest { PushedAs::Digest } else { PushedAs::Tags };
-                    self.written.push(Output { destination: Destination::Registry(pushed_as), ..output });
+                    self.written.push(Output {
+                        destination: Destination::Registry(pushing(&spec.rest, &names)?),
+                        ..output.clone()
+                    });
+                }
+                if spec.rest.store {
+                    self.kept = Some(kept(names, spec.rest, output.form, wishes.describe));
                 }
             }
             Exporter::Image => return Err("an image has no dest: use type=docker or type=oci for a file".into()),
-            Exporter::Local | Exporter::OciDirectory => {
+            Exporter::Local | Exporter::DockerDirectory | Exporter::OciDirectory => {
                 output.destination = directory(spec.exporter, spec.dest.as_deref())?;
                 self.written.push(output);
             }
@@ -110,6 +108,28 @@ impl Outputs {
     pub(super) fn has_file_system(&self) -> bool {
         self.written.iter().any(|output| matches!(output.kind, OutputKind::Local | OutputKind::Tar))
     }
+}
+
+/// How an image of these names goes to their registries.
+fn pushing(options: &ImageOptions, names: &[Reference]) -> Result<Pushing, String> {
+    if names.is_empty() {
+        return Err("tag is needed when pushing to registry".into());
+    }
+    if !options.by_digest {
+        return Ok(Pushing { pushed_as: PushedAs::Tags, insecure: options.insecure });
+    }
+    if let Some(tagged) = names.iter().find(|name| name.tag().is_some()) {
+        return Err(format!("can't push tagged ref {tagged} by digest: name the repository alone"));
+    }
+    Ok(Pushing { pushed_as: PushedAs::Digest, insecure: options.insecure })
+}
+
+/// As what an image of these names is kept.
+fn kept(names: Vec<Reference>, options: ImageOptions, form: ImageForm, describe: bool) -> Kept {
+    let dangling_prefix = options.dangling_prefix.filter(|_| names.is_empty());
+    let has_digest_name = options.canonical || dangling_prefix.is_some();
+    let packed = describe || has_digest_name || form != ImageForm::default();
+    Kept { names, dangling_prefix, canonical: options.canonical, form, packed }
 }
 
 fn directory(exporter: Exporter, dest: Option<&str>) -> Result<Destination, String> {
@@ -162,7 +182,7 @@ mod tests {
         let written = found.written.iter().map(|output| match &output.destination {
             Destination::Path(path) => format!(" {:?} {}", output.kind, path.display()),
             Destination::Stdout => format!(" {:?} -", output.kind),
-            Destination::Registry(how) => format!(" push by {how:?}"),
+            Destination::Registry(how) => format!(" push by {:?}", how.pushed_as),
         });
         format!("{}{}", if found.kept.is_some() { "kept" } else { "not" }, written.collect::<String>())
     }
@@ -179,6 +199,7 @@ mod tests {
             (&["type=tar,dest=a.tar"], &[], "not Tar a.tar"),
             (&["type=oci"], &[], "not Oci -"),
             (&["type=oci,dest=lay,tar=false"], &[], "not OciDirectory lay"),
+            (&["type=docker,dest=lay,tar=false"], &[], "not OciDirectory lay"),
             (&["type=docker"], &[], "kept"),
             (&["type=docker,dest=a.tar"], &[], "not Docker a.tar"),
             (&["type=image"], &[], "kept"),
@@ -202,15 +223,46 @@ mod tests {
     fn options() {
         let one = |text: &str| resolved(&[text], &[], &[]).unwrap().written.remove(0);
         let zstd = one("type=oci,dest=a,compression=zstd,compression-level=19,force-compression=true");
-        assert!(zstd.force_compression && zstd.compression == Format::Zstd { level: 19 });
+        assert!(zstd.form.force_compression && zstd.form.compression == Format::Zstd { level: 19 });
         let gzip = one("type=oci,dest=a,compression-level=9,rewrite-timestamp=true,oci-mediatypes=false");
-        assert!(gzip.rewrite_timestamp && gzip.compression == Format::Gzip { level: 9 });
-        assert_eq!(gzip.media_types, MediaTypes::Docker);
+        assert!(gzip.form.rewrite_timestamp && gzip.form.compression == Format::Gzip { level: 9 });
+        assert_eq!(gzip.form.media_types, MediaTypes::Docker);
         let named = one("type=oci,dest=a,\"name=x:1,y\",annotation-manifest.k=v");
         assert_eq!(named.names.len(), 2);
-        assert_eq!(named.annotations[0].target, AnnotationTarget::Manifest);
+        assert_eq!(named.form.annotations[0].target, AnnotationTarget::Manifest);
         assert_eq!(one("type=local,dest=a,platform-split=false").platform_split, Some(false));
         assert_eq!(one("TYPE=tar,dest=a").kind, OutputKind::Tar);
+        for (text, media_types) in [
+            ("type=docker,dest=a", MediaTypes::Docker),
+            ("type=docker,dest=a,tar=false", MediaTypes::Docker),
+            ("type=docker,dest=a,oci-mediatypes=true", MediaTypes::Oci),
+            ("type=oci,dest=a", MediaTypes::Oci),
+        ] {
+            assert_eq!(one(text).form.media_types, media_types, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_asked_for() {
+        let kept = |options: &str| {
+            let text = format!("type=image,{options}");
+            resolved(&[&text], &[], &[]).unwrap_or_else(|error| panic!("{text}: {error}")).kept.unwrap()
+        };
+        assert!(!kept("unpack=true").packed && !kept("oci-mediatypes=").packed);
+        for options in
+            ["compression=zstd", "compression=gzip,compression-level=9", "oci-mediatypes=false", "annotation.a=b"]
+        {
+            assert!(kept(options).packed, "{options}");
+        }
+        let dangling = kept("dangling-name-prefix=app");
+        assert_eq!(dangling.dangling_prefix.map(|prefix| prefix.to_string()).as_deref(), Some("docker.io/library/app"));
+        assert!(dangling.packed);
+        let named = kept("dangling-name-prefix=app,name=b,name-canonical=");
+        assert!(named.canonical && named.packed && named.dangling_prefix.is_none());
+        let pushed = resolved(&["type=image,name=a,push=,registry.insecure=,store=false"], &[], &[]).unwrap();
+        let insecure = Pushing { pushed_as: PushedAs::Tags, insecure: true };
+        assert_eq!(pushed.written[0].destination, Destination::Registry(insecure));
+        assert!(pushed.kept.is_none());
     }
 
     #[test]
@@ -231,7 +283,12 @@ mod tests {
             ("type=oci,dest=a,rewrite-timestamp=perhaps", "non-bool value perhaps specified for rewrite-timestamp"),
             ("type=oci,dest=a,name=A", "invalid name \"A\""),
             ("type=oci,dest=a,annotation-x.y=1", "unknown annotation type \"x\""),
-            ("type=image,unpack=false", "unpack=false"),
+            ("type=image,unpack=perhaps", "non-bool value perhaps specified for unpack"),
+            ("type=image,dangling-name-prefix=app:1", "a digest is put behind it"),
+            ("type=image,oci-artifact=true", "kiln makes none"),
+            ("type=docker,dest=a,attestation-prefix=b", "kiln makes none"),
+            ("type=image,source-date-epoch=0", "--build-arg SOURCE_DATE_EPOCH=0"),
+            ("type=image,name=app:1,push=true,push-by-digest=true", "can't push tagged ref docker.io/library/app:1"),
             ("type=tar,dest=a,compression=gzip", "output option \"compression\""),
             ("type=image,push=true", "tag is needed when pushing to registry"),
             ("type=docker,dest=a,context=other", "output option \"context\""),
