@@ -15,6 +15,7 @@ pub mod push;
 pub mod rediscover;
 pub mod repair;
 pub mod save;
+pub mod shelf;
 pub mod tar;
 #[cfg(test)]
 mod testing;

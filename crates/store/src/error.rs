@@ -253,7 +253,7 @@ impl Error {
     }
 
     /// Whether a disk had no room, or its user none left.
-    pub(crate) fn is_full_disk(&self) -> bool {
+    pub fn is_full_disk(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_full(source.kind()),
             Self::Database { source, .. } => is_full_database(source),

@@ -13,6 +13,7 @@
 //! ├── containers/<id>/        what a container keeps on disk
 //! ├── contexts/<hash>         digests of context files by inode, per context
 //! ├── repositories/<hash>/    what was fetched of git repositories, per address
+//! ├── uploads/<id>            bytes on their way into the registry that is served from here
 //! ├── logs/<build>/<step>.log
 //! ├── partial/<digest>        the first bytes of blobs whose download broke off
 //! └── locks   tmp/<session>/  what a crash leaves is only ever in tmp/
@@ -61,6 +62,7 @@ mod prune;
 mod recency;
 mod records;
 mod recovery;
+mod registry;
 mod remove;
 mod repositories;
 mod rescue;
@@ -106,6 +108,10 @@ pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
 pub use origins::Origins;
 pub use prune::{CacheEntry, CacheKind, CachePart, Collected, Freed, Limits, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
+pub use registry::{
+    NewRegistryManifest, Registry, RegistryCollected, RegistryManifest, RegistryPolicy, RegistryReferrer,
+    RegistryReferrers, RegistryTag, RegistryUpload,
+};
 pub use repositories::Repositories;
 pub use rescue::Rescued;
 pub use resolutions::{Resolution, Resolutions};

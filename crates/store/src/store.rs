@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) open_layers: Mutex<HashMap<LayerId, Weak<LayerInner>>>,
     pub(crate) noted: Noted,
     pub(crate) recency: Recency,
+    pub(crate) registry: crate::registry::State,
 }
 
 impl Store {
@@ -97,7 +98,18 @@ impl Store {
         let epoch = epoch::current(&root, mode)?;
         let open_layers = Mutex::default();
         let (noted, recency) = (Noted::default(), Recency::default());
-        let inner = Inner { root, mode, epoch, locks, database, session, open_layers, noted, recency };
+        let inner = Inner {
+            root,
+            mode,
+            epoch,
+            locks,
+            database,
+            session,
+            open_layers,
+            noted,
+            recency,
+            registry: Default::default(),
+        };
         inner.release_leases(inner.session.name())?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -191,6 +203,11 @@ impl Store {
     /// From which repositories blobs can be had.
     pub fn origins(&self) -> crate::Origins<'_> {
         crate::Origins { store: &self.inner }
+    }
+
+    /// The registry that is served from this store.
+    pub fn registry(&self) -> crate::Registry<'_> {
+        crate::Registry { store: &self.inner }
     }
 
     /// Locks between processes and threads.

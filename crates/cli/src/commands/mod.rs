@@ -28,6 +28,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod registry;
 mod rm;
 mod rmi;
 mod run;
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     Pull(pull::PullArguments),
     /// Upload an image to its registry
     Push(push::PushArguments),
+    /// Serve one's own registry, and look after it
+    #[command(subcommand)]
+    Registry(registry::Registry),
     /// Remove containers
     Rm(rm::RmArguments),
     /// Remove images
@@ -155,6 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(arguments) => ps::run(caller, arguments),
         Command::Pull(arguments) => pull::run(caller, arguments),
         Command::Push(arguments) => push::run(caller, arguments),
+        Command::Registry(command) => command.run(caller),
         Command::Rm(arguments) => rm::run(caller, arguments),
         Command::Rmi(arguments) => rmi::run(caller, arguments),
         Command::Run(arguments) => run::run(caller, arguments),

@@ -62,6 +62,7 @@ pub(super) fn read(bytes: Vec<u8>, content_type: Option<&str>, name: &ManifestNa
         media_type,
         blobs,
         manifests: document.manifests.into_iter().flatten().map(|each| each.digest).collect(),
+        is_partial: false,
         subject: document.subject.map(|subject| subject.digest),
         artifact_type: document.artifact_type.filter(|text| !text.is_empty()).or(config_type),
         annotations: document.annotations.unwrap_or_default(),

@@ -43,6 +43,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Bytes that an upload has so far; `None` if there is none of that id.
     fn upload(&self, repository: &Repository, id: &str) -> Stored<Option<u64>>;
 
+    /// Reads an upload from its beginning. Where it ends at the moment nothing is read, and more later.
+    fn read_upload(&self, repository: &Repository, id: &str) -> Stored<Option<Box<dyn Read + Send>>>;
+
     /// Goes on with an upload, whose digest will probably be one of `algorithm`; `None` if there is none of that id.
     /// The caller sees to it that nobody else goes on with it meanwhile.
     fn resume_upload(&self, repository: &Repository, id: &str, algorithm: Algorithm)
@@ -66,7 +69,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Takes a tag away; false if it is not there.
     fn delete_tag(&self, repository: &Repository, tag: &Tag) -> Stored<bool>;
 
-    /// At most `limit` tags in the order of their bytes, after the one given; `None` for a repository that never held
+    /// At most `limit` tags in the order of [`Tag::order`], after the one given; `None` for a repository that never held
     /// anything.
     fn tags(&self, repository: &Repository, after: Option<&str>, limit: usize) -> Stored<Option<Vec<String>>>;
 
@@ -131,6 +134,8 @@ pub struct NewManifest {
     pub blobs: Vec<Digest>,
     /// What an index lists.
     pub manifests: Vec<Digest>,
+    /// It is taken even if what it is made of is not there: that may come later.
+    pub is_partial: bool,
     /// What it says something about.
     pub subject: Option<Digest>,
     /// What a list of referrers says of it.

@@ -13,6 +13,7 @@ use crate::blobs::{self, Blobs};
 use crate::content::with_block;
 use crate::error::{Error, Result};
 use crate::leases;
+use crate::registry;
 use crate::store::Inner;
 
 /// A digest as the database has it, and a size.
@@ -58,7 +59,9 @@ fn one(checker: &Checker<'_>, (text, size): &BlobRow, needs: &Needs) -> Result<R
     if let Some(problem) = verified
         && is_held(store, text)?
     {
-        let (path, needed_by) = (blobs::place(store, &digest), needs.of_blob(&digest));
+        let (path, mut needed_by) = (blobs::place(store, &digest), needs.of_blob(&digest));
+        needed_by
+            .extend(registry::holders(store, &digest)?.into_iter().map(|name| format!("registry repository {name}")));
         let remedy = needs.remedy_of_blob(&digest);
         report.findings.push(Finding { subject: Subject::Blob(digest), path, problem, needed_by, remedy });
     }

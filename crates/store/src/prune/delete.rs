@@ -137,6 +137,9 @@ pub(super) fn take_blobs(store: &Inner, blobs: &[String]) -> Result<Vec<(Digest,
             let needed = Needed::read(db)?;
             let mut moved = Vec::new();
             for digest in batch.iter().filter(|digest| !needed.blobs.contains(*digest)) {
+                if crate::registry::needs(db, digest)? {
+                    continue;
+                }
                 let Ok(parsed) = digest.parse::<Digest>() else { continue };
                 match take(store, crate::blobs::place(store, &parsed)) {
                     Ok(trash) => moved.extend(trash.map(|trash| (parsed, trash))),
@@ -150,6 +153,13 @@ pub(super) fn take_blobs(store: &Inner, blobs: &[String]) -> Result<Vec<(Digest,
         taken.extend(moved.inspect_err(|_| store.session.leave())??);
     }
     Ok(taken)
+}
+
+/// Which of these blobs nobody needs but the registry.
+pub(super) fn free_but_for_registry(store: &Inner, blobs: &[String]) -> Result<Vec<Digest>> {
+    drop_dead_leases(store)?;
+    let needed = store.database.read(Needed::read)?;
+    Ok(blobs.iter().filter(|digest| !needed.blobs.contains(*digest)).filter_map(|digest| digest.parse().ok()).collect())
 }
 
 /// Renames into the session's directory; `None` if nothing is there.

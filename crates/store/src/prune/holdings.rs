@@ -132,6 +132,7 @@ impl Holdings {
             .collect::<Result<_, _>>()?;
         self.blobs = blobs;
         self.pinned_blobs.extend(crate::roots::all(db)?);
+        self.pinned_blobs.extend(crate::registry::held(db)?);
         let turns = db
             .prepare_cached("SELECT id, turn FROM images")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?

@@ -163,6 +163,20 @@ fn execute(store: &Arc<Inner>, plan: &plan::Plan, why: EvictionCause) -> Result<
     Ok(freed)
 }
 
+/// Deletes those of these blobs that nobody needs; answers the bytes that became free.
+pub(crate) fn free_blobs(store: &Inner, blobs: &[String]) -> Result<u64> {
+    let trash: Vec<PathBuf> = delete::take_blobs(store, blobs)?.into_iter().map(|(_, path)| path).collect();
+    let bytes = freed_with(&trash)?;
+    trash.iter().try_for_each(|path| crate::remove::tree(path))?;
+    Ok(bytes)
+}
+
+/// Bytes that would become free if the registry did not need these blobs any more.
+pub(crate) fn would_free_blobs(store: &Inner, blobs: &[String]) -> Result<u64> {
+    let free = delete::free_but_for_registry(store, blobs)?;
+    freed_with(&free.iter().map(|digest| crate::blobs::place(store, digest)).collect::<Vec<_>>())
+}
+
 /// Files that no table knows: logs, digests of contexts, fetched repositories.
 fn prune_files(store: &Inner, policy: &Prune, freed: &mut Freed) -> Result<()> {
     if policy.cache == CachePart::Nothing {

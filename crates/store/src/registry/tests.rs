@@ -1,0 +1,1 @@
+//! The registry's rows and bytes together: what is linked, found, collected and left alone.
