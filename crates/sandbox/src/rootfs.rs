@@ -16,7 +16,8 @@ pub(crate) const LAYER_LIMIT: usize = 500;
 pub(crate) struct Lowers {
     /// The directories, topmost first.
     pub(crate) paths: Vec<PathBuf>,
-    /// The lowest of them, where one is needed that is no layer.
+    /// The highest and the lowest of them, where one is needed that is no layer.
+    _top: Option<StagedLayer>,
     _bottom: Option<StagedLayer>,
 }
 
@@ -35,25 +36,43 @@ impl Lowers {
 /// The directories to mount: without empty layers, and of equal ones the topmost. What the others
 /// would show, it shows, too.
 pub(crate) fn lowers(store: &Store, layers: &[Layer]) -> Result<Lowers, Error> {
+    let union = Union::new(layers.to_vec())?;
     let mut seen = HashSet::new();
     let mut paths = Vec::with_capacity(layers.len());
+    let top = implied(store, &union)?;
+    paths.extend(top.as_ref().map(|top| top.fs_path().to_owned()));
     for layer in layers.iter().rev() {
         if seen.insert(layer.id()) && !layer.is_empty()? {
             paths.push(layer.fs_path());
         }
     }
-    let bottom = merging(store, layers)?;
+    let bottom = merging(store, &union)?;
     paths.extend(bottom.as_ref().map(|bottom| bottom.fs_path().to_owned()));
     if paths.len() > LAYER_LIMIT {
         return Err(Error::TooManyLayers { count: paths.len(), limit: LAYER_LIMIT });
     }
-    Ok(Lowers { paths, _bottom: bottom })
+    Ok(Lowers { paths, _top: top, _bottom: bottom })
+}
+
+/// Directories that a layer implies without saying what they are like, as the layers below have them: an overlay would
+/// take them for what they are in the layer.
+fn implied(store: &Store, union: &Union) -> Result<Option<StagedLayer>, Error> {
+    let directories = union.implied_directories();
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let root = union.lookup("").map(|found| found.entry.metadata()).unwrap_or_default();
+    let writer = store.layers().stage(&root)?.writer_over(union.clone())?;
+    for found in directories {
+        writer.directory(found.entry.path(), &found.entry.metadata())?;
+    }
+    Ok(Some(writer.into_staged()?))
 }
 
 /// Empty directories to be merged with those in which a layer hides names that no other has; without that overlayfs
 /// lists such names.
-fn merging(store: &Store, layers: &[Layer]) -> Result<Option<StagedLayer>, Error> {
-    let directories = Union::new(layers.to_vec())?.idle_whiteouts();
+fn merging(store: &Store, union: &Union) -> Result<Option<StagedLayer>, Error> {
+    let directories = union.idle_whiteouts();
     if directories.is_empty() {
         return Ok(None);
     }

@@ -13,7 +13,7 @@ use crate::layers::{self, Layer, LayerId};
 use crate::metadata::{Metadata, Timestamp};
 use crate::store::Inner;
 use crate::union::Union;
-use crate::writer::LayerWriter;
+use crate::writer::{LayerWriter, Parents};
 use crate::{remove, upper, xattrs};
 
 /// A layer being made: `fs/` and `work/`. Dropped without commit, it is gone.
@@ -69,12 +69,18 @@ impl StagedLayer {
 
     /// For putting entries in one by one, on an empty tree: missing parent directories are made 0755, root's.
     pub fn writer(self) -> Result<LayerWriter> {
-        LayerWriter::new(self, None)
+        LayerWriter::new(self, Parents::Made)
+    }
+
+    /// For the archive of a layer that may lie on any others: parent directories that the archive does not have look as
+    /// they do in the lower layers, whichever those will be, and 0755, root's, of the year 1970 where there are none.
+    pub fn unpacker(self) -> Result<LayerWriter> {
+        LayerWriter::new(self, Parents::Implied)
     }
 
     /// The same over lower layers: missing parents are as they are there, and count as unchanged.
     pub fn writer_over(self, lower: Union) -> Result<LayerWriter> {
-        LayerWriter::new(self, Some(lower))
+        LayerWriter::new(self, Parents::AsIn(lower))
     }
 
     pub(crate) fn store(&self) -> &Arc<Inner> {

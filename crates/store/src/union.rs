@@ -63,7 +63,7 @@ impl Union {
         for layer in (0..self.indexes.len()).rev() {
             let index = &self.indexes[layer];
             if let Some(entry) = index.get(&path) {
-                return (entry.kind() != Kind::Whiteout).then_some(Found { layer, entry });
+                return (entry.kind() != Kind::Whiteout).then(|| self.told(Found { layer, entry }));
             }
             if hides_below(index, &path) {
                 return None;
@@ -137,6 +137,19 @@ impl Union {
             }
         }
         all
+    }
+
+    /// Directories that do not look as their uppermost layer has them on disk, because it only implies them: a mount,
+    /// which knows nothing of that, would show them otherwise.
+    pub fn implied_directories(&self) -> Vec<Found<'_>> {
+        let mut found = BTreeMap::new();
+        for (layer, index) in self.indexes.iter().enumerate() {
+            for implied in index.entries().filter(Entry::implied) {
+                let shown = self.lookup(implied.path()).filter(|shown| shown.layer < layer);
+                found.extend(shown.map(|shown| (implied.path(), shown)));
+            }
+        }
+        found.into_values().collect()
     }
 
     /// Directories that a single layer shows and in which it hides names that nobody has: a mount, which hides names
@@ -224,7 +237,15 @@ impl Union {
         for found in parts.iter().flat_map(entries) {
             by_name.entry(found.entry.name()).or_insert(found);
         }
-        by_name.into_values().filter(visible).collect()
+        by_name.into_values().filter(visible).map(|found| self.told(found)).collect()
+    }
+
+    /// The same, or for a directory that its layer only implies, the one whose layer says what it is like.
+    fn told<'a>(&'a self, found: Found<'a>) -> Found<'a> {
+        if !found.entry.implied() {
+            return found;
+        }
+        self.parts(found.entry.path()).into_iter().find(|part| !part.entry.implied()).unwrap_or(found)
     }
 
     /// The same as `parts` of a subdirectory, found from its parent's.

@@ -1,6 +1,7 @@
 //! The entries of a layer in its tar: what BuildKit writes, in sorted order.
 //!
-//! Directories that are only there for what is in them come with it, or not at all. What an opaque
+//! Directories that are only there for what is in them come with it, or not at all; those that an archive did not
+//! have stay away. What an opaque
 //! directory hides is written as one whiteout for each child, or as a mark where an archive of ADD had
 //! one. Names of one file become hard links to the first. The root is written (as `./`) only if its
 //! mode or owner changed; BuildKit never writes it and so loses that.
@@ -52,6 +53,9 @@ impl<'a, W: Write> Packer<'a, W> {
         }
         self.waiting.retain(|directory| is_beneath(path, directory.path()));
         self.opaque = self.opaque.filter(|directory| is_beneath(path, directory));
+        if entry.implied() && self.opaque.is_none() {
+            return Ok(());
+        }
         if entry.parent_only() {
             self.waiting.push(*entry);
             return Ok(());

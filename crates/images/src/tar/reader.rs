@@ -18,7 +18,7 @@ use super::{BLOCK, Entry, EntryKind};
 /// A streaming reader of one archive.
 ///
 /// [`TarReader::next_entry`] hands out the entries in order; between two calls the reader itself
-/// is the content of the current one (holes of sparse files read as zeros). What is not read is
+/// is the content of the current one (holes of sparse files read as zeros, unless they are passed by). What is not read is
 /// skipped.
 pub struct TarReader<R> {
     inner: R,
@@ -86,6 +86,16 @@ impl<R: Read> TarReader<R> {
             }
         }
         Ok(None)
+    }
+
+    /// Passes by the hole of a sparse file that is next in the current entry; its length, 0 if bytes are next.
+    pub fn skip_hole(&mut self) -> u64 {
+        let (is_hole, length) = self.content.next_run(u64::MAX);
+        if !is_hole {
+            return 0;
+        }
+        self.content.position += length;
+        length
     }
 
     /// Takes one header in: an extension is remembered, anything else becomes an entry.
@@ -333,7 +343,8 @@ impl<R: Read> TarReader<R> {
 impl<R: Read> Read for TarReader<R> {
     /// Reads the content of the current entry.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (is_hole, length) = self.content.next_run(buffer.len());
+        let (is_hole, length) = self.content.next_run(buffer.len() as u64);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let Some(part) = buffer.get_mut(..length).filter(|part| !part.is_empty()) else {
             return Ok(0);
         };
@@ -357,7 +368,7 @@ impl<R: Read> Read for TarReader<R> {
 
 impl Content {
     /// Whether a hole is next, and for how many bytes, at most `limit`.
-    fn next_run(&mut self, limit: usize) -> (bool, usize) {
+    fn next_run(&mut self, limit: u64) -> (bool, u64) {
         while let Some(segment) = self.segments.get(self.done) {
             if self.position < segment.offset + segment.length {
                 break;
@@ -369,8 +380,7 @@ impl Content {
             Some(segment) => (true, segment.offset),
             None => (true, self.size),
         };
-        let length = usize::try_from(end - self.position).unwrap_or(usize::MAX);
-        (is_hole, length.min(limit))
+        (is_hole, (end - self.position).min(limit))
     }
 }
 

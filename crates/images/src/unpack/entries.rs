@@ -119,6 +119,10 @@ fn write_file<R: Read>(
     let mut file = writer.file(path, metadata, Hashing::Now)?;
     let mut buffer = [0; 64 * 1024];
     loop {
+        let hole = reader.skip_hole();
+        if hole > 0 {
+            file.hole(hole)?;
+        }
         let count = match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,

@@ -109,7 +109,7 @@ pub(crate) struct Staged {
 /// Unpacks as [`layer`] does, whether or not the store has the layer, and up to the point where others would see it.
 pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Staged, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
-    let writer = store.layers().stage(&root)?.writer()?;
+    let writer = store.layers().stage(&root)?.unpacker()?;
     let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
     if let Some(expected) = expected
         && *expected != diff_id
@@ -126,7 +126,7 @@ pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&D
 /// A blob that is damaged, or whose bytes are others than `expected`.
 pub fn anew<R: Read + Send>(store: &Store, blob: R, expected: &Digest) -> Result<Layer, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
-    let writer = store.layers().stage(&root)?.writer()?;
+    let writer = store.layers().stage(&root)?.unpacker()?;
     let actual = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
     if actual != *expected {
         return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual });

@@ -9,7 +9,7 @@
 //! | 0 | u32 | path: place in the heap | 44 | u32 | device minor |
 //! | 4 | u16 | path: length | 48 | u32 | target: place |
 //! | 6 | u8 | kind | 52 | u16 | target: length |
-//! | 7 | u8 | 1 parent only, 2 opaque, 4 digest known, 8 opaque mark | 54 | u16 | number of xattrs |
+//! | 7 | u8 | 1 parent only, 2 opaque, 4 digest known, 8 opaque mark, 16 implied | 54 | u16 | number of xattrs |
 //! | 8 | u32 | mode | 56 | u32 | xattrs: place |
 //! | 12 | u32 | uid | 60 | u32 | link group, 0 for none |
 //! | 16 | u32 | gid | 64 | u32 | subtree end: the first entry not below this one |
@@ -34,6 +34,7 @@ const PARENT_ONLY: u8 = 1;
 const OPAQUE: u8 = 2;
 const DIGEST_KNOWN: u8 = 4;
 const OPAQUE_MARK: u8 = 8;
+const IMPLIED: u8 = 16;
 
 /// The entries of a layer, sorted by path component by component: a directory comes right before what is in it.
 pub struct Index {
@@ -205,6 +206,12 @@ impl<'a> Entry<'a> {
         self.record()[7] & OPAQUE_MARK != 0
     }
 
+    /// A directory of which the layer's archive says nothing, only that something is in it: what it is like, a lower
+    /// layer says.
+    pub fn implied(&self) -> bool {
+        self.record()[7] & IMPLIED != 0
+    }
+
     /// Entries with the same number are names of one file; the first in order stands for it.
     pub fn link_group(&self) -> Option<u32> {
         Some(self.number(60)).filter(|&group| group != 0)
@@ -270,7 +277,8 @@ impl Encoder {
         let flags = flag(body.parent_only, PARENT_ONLY)
             | flag(body.opaque, OPAQUE)
             | flag(body.digest.is_some(), DIGEST_KNOWN)
-            | flag(body.opaque_mark, OPAQUE_MARK);
+            | flag(body.opaque_mark, OPAQUE_MARK)
+            | flag(body.implied, IMPLIED);
         let device = body.device();
         let out = &mut self.records;
         out.extend(path_at.to_le_bytes());
@@ -379,7 +387,7 @@ mod tests {
         let kind = (0u8..7).prop_map(|code| kind(code).unwrap());
         let xattrs = prop::collection::btree_map("[a-z.]{1,9}", prop::collection::vec(any::<u8>(), 0..9), 0..3);
         let numbers = (0u32..0o10000, any::<u32>(), any::<u32>(), any::<i64>(), 0u32..1_000_000_000);
-        let rest = (any::<u64>(), any::<[u8; 32]>(), any::<[bool; 4]>(), 0u32..9, "[a-z/]{0,9}", any::<[u32; 2]>());
+        let rest = (any::<u64>(), any::<[u8; 32]>(), any::<[bool; 5]>(), 0u32..9, "[a-z/]{0,9}", any::<[u32; 2]>());
         (kind, xattrs, numbers, rest).prop_map(|(kind, xattrs, numbers, rest)| {
             let (mode, uid, gid, seconds, nanoseconds) = numbers;
             let (size, digest, flags, link_group, target, [major, minor]) = rest;
@@ -390,7 +398,7 @@ mod tests {
             body.digest = flags[0].then_some(FileDigest(digest));
             body.stamp = major ^ minor;
             (body.parent_only, body.opaque, body.link_group) = (flags[1], flags[2], link_group);
-            body.opaque_mark = flags[3];
+            (body.opaque_mark, body.implied) = (flags[3], flags[4]);
             body.set_target(target.as_bytes());
             body.set_device(Device { major, minor });
             body

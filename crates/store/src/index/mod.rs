@@ -114,6 +114,7 @@ impl<'a> Entry<'a> {
         body.parent_only = self.parent_only();
         body.opaque = self.opaque();
         body.opaque_mark = self.opaque_mark();
+        body.implied = self.implied();
         body.link_group = self.link_group().unwrap_or(0);
         body.stamp = self.stamp();
         body.set_target(self.target());

@@ -12,6 +12,7 @@ pub(crate) struct Body {
     pub(crate) parent_only: bool,
     pub(crate) opaque: bool,
     pub(crate) opaque_mark: bool,
+    pub(crate) implied: bool,
     /// At most `0o7777`.
     pub(crate) mode: u16,
     pub(crate) uid: u32,
@@ -43,6 +44,7 @@ impl Body {
             parent_only: false,
             opaque: false,
             opaque_mark: false,
+            implied: false,
             mode: (metadata.mode & 0o7777) as u16,
             uid: metadata.uid,
             gid: metadata.gid,

@@ -44,7 +44,7 @@ impl LayerWriter {
         }
         if let Some(body) = self.state().tree.get_mut(&at) {
             body.opaque = true;
-            body.parent_only = false;
+            (body.parent_only, body.implied) = (false, false);
         }
         Ok(())
     }
@@ -143,6 +143,11 @@ impl LayerWriter {
             Some(found) => {
                 let mut body = Body::new(Kind::Directory, &found.entry.metadata());
                 body.parent_only = true;
+                body
+            }
+            None if self.implies_parents && !whiteout => {
+                let mut body = Body::new(Kind::Directory, &Metadata::root_owned(0o755, Timestamp::default()));
+                (body.parent_only, body.implied) = (true, true);
                 body
             }
             None => Body::new(Kind::Directory, &Metadata::root_owned(0o755, Timestamp::now())),

@@ -1,7 +1,7 @@
 //! One regular file on its way into a layer.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -14,6 +14,9 @@ use crate::fault::{self, Operation};
 use crate::index::Body;
 use crate::metadata::{FileDigest, Kind, Metadata};
 use crate::stamp;
+
+/// Longer holes are not hashed at once: it would take longer than writing what is around them.
+const LONG_HOLE: u64 = 1 << 30;
 
 /// Whether a file's digest is wanted at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub struct FileWriter<'a> {
     metadata: Metadata,
     file: File,
     size: u64,
+    ends_in_hole: bool,
     hasher: Option<Box<blake3::Hasher>>,
     finished: bool,
 }
@@ -51,7 +55,7 @@ impl<'a> FileWriter<'a> {
         let create = || rustix::fs::openat(directory, place.name(), flags, mode);
         let file = fault::run(Operation::Create, create).at("create", &writer.shown(&place.path))?;
         let hasher = (hashing == Hashing::Now).then(Box::default);
-        Ok(Self { writer, place, metadata, file: file.into(), size: 0, hasher, finished: false })
+        Ok(Self { writer, place, metadata, file: file.into(), size: 0, ends_in_hole: false, hasher, finished: false })
     }
 
     /// Appends all of `source` from its beginning, holes kept; returns the bytes appended.
@@ -62,12 +66,29 @@ impl<'a> FileWriter<'a> {
         Ok(copied)
     }
 
+    /// Appends zeros that take no room on the disk. A file with a very long hole gets its digest later.
+    pub fn hole(&mut self, length: u64) -> Result<()> {
+        let shown = self.writer.shown(&self.place.path);
+        let too_large = || Error::io("write", &shown, Errno::FBIG);
+        self.size = self.size.checked_add(length).filter(|&size| i64::try_from(size).is_ok()).ok_or_else(too_large)?;
+        fault::run(Operation::Write, || self.file.seek(SeekFrom::Start(self.size))).at("write", &shown)?;
+        self.ends_in_hole = true;
+        if length > LONG_HOLE {
+            self.hasher = None;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            io::copy(&mut io::repeat(0).take(length), hasher).at("hash", &shown)?;
+        }
+        Ok(())
+    }
+
     /// Starts again with an empty file, for a source that moved while it was copied.
     pub fn restart(&mut self) -> Result<()> {
         let shown = self.writer.shown(&self.place.path);
         fault::run(Operation::Write, || self.file.set_len(0)).at("empty", &shown)?;
         self.file.rewind().at("rewind", &shown)?;
         self.size = 0;
+        self.ends_in_hole = false;
         if let Some(hasher) = &mut self.hasher {
             hasher.reset();
         }
@@ -86,6 +107,10 @@ impl<'a> FileWriter<'a> {
     }
 
     fn take_in(&mut self) -> Result<Written> {
+        if self.ends_in_hole {
+            let grow = || self.file.set_len(self.size);
+            fault::run(Operation::Write, grow).at("write", &self.writer.shown(&self.place.path))?;
+        }
         self.apply().at("set the metadata of", &self.writer.shown(&self.place.path))?;
         let digest = self.hasher.as_ref().map(|hasher| FileDigest(*hasher.finalize().as_bytes()));
         let mut body = Body::new(Kind::File, &self.metadata);
@@ -117,6 +142,7 @@ impl Write for FileWriter<'_> {
             hasher.update(&bytes[..count]);
         }
         self.size += count as u64;
+        self.ends_in_hole = false;
         Ok(count)
     }
 

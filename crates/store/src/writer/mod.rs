@@ -41,8 +41,20 @@ use crate::xattrs;
 pub struct LayerWriter {
     staged: StagedLayer,
     lower: Option<Union>,
+    implies_parents: bool,
     root: OwnedFd,
     state: Mutex<State>,
+}
+
+/// What becomes of parent directories that nobody puts into the layer.
+#[derive(Debug)]
+pub(crate) enum Parents {
+    /// They are made.
+    Made,
+    /// They are as in these lower layers; made where those have none.
+    AsIn(Union),
+    /// They are as in lower layers that are not known yet.
+    Implied,
 }
 
 #[derive(Debug)]
@@ -73,7 +85,7 @@ impl Place {
 }
 
 impl LayerWriter {
-    pub(crate) fn new(staged: StagedLayer, lower: Option<Union>) -> Result<Self> {
+    pub(crate) fn new(staged: StagedLayer, parents: Parents) -> Result<Self> {
         let fs = staged.fs_path();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(fs, flags, Mode::empty()).at("open", fs)?;
@@ -82,7 +94,12 @@ impl LayerWriter {
         body.parent_only = true;
         tree.insert(b"", body);
         let state = Mutex::new(State { tree, next_link_group: 1, parents: HashMap::new() });
-        Ok(Self { staged, lower, root, state })
+        let implies_parents = matches!(parents, Parents::Implied);
+        let lower = match parents {
+            Parents::AsIn(lower) => Some(lower),
+            Parents::Made | Parents::Implied => None,
+        };
+        Ok(Self { staged, lower, implies_parents, root, state })
     }
 
     /// A regular file with this metadata; its bytes go into the answer.
@@ -275,6 +292,12 @@ impl LayerWriter {
         let index = Index::encode(tree.iter()).ok_or_else(|| Error::io("index", staged.fs_path(), Errno::FBIG))?;
         drop(tree);
         staged.install(index)
+    }
+
+    /// Applies the directories' metadata and hands the tree back, for a mount: it becomes no layer.
+    pub fn into_staged(self) -> Result<StagedLayer> {
+        self.finish_directories()?;
+        Ok(self.staged)
     }
 
     /// Makes room for an entry that is no directory.

@@ -380,3 +380,57 @@ fn below_what_was_removed_equal_entries_stay() {
     let above = layer(&store, Some(&union(&[&below])), "w d\n d d\n f d/same text");
     assert!(above.index().unwrap().get("d/same").is_some());
 }
+
+#[test]
+fn holes_are_zeros_that_take_no_room() {
+    let (_directory, store) = store();
+    let writer = writer(&store);
+    let mut file = writer.file("sparse", &metadata(0o644), Hashing::Now).unwrap();
+    file.write_all(b"begin").unwrap();
+    file.hole(8 << 20).unwrap();
+    file.write_all(b"end").unwrap();
+    file.hole(1 << 20).unwrap();
+    let written = file.finish().unwrap();
+    let expected = [b"begin".to_vec(), vec![0; 8 << 20], b"end".to_vec(), vec![0; 1 << 20]].concat();
+    let digest = crate::FileDigest(*blake3::hash(&expected).as_bytes());
+    assert_eq!((written.size, written.digest), (expected.len() as u64, Some(digest)));
+    let path = writer.commit().unwrap().fs_path().join("sparse");
+    assert!(std::fs::read(&path).unwrap() == expected);
+    assert!(std::fs::metadata(&path).unwrap().blocks() < 64);
+}
+
+#[test]
+fn a_very_long_hole_is_no_work() {
+    let (_directory, store) = store();
+    let writer = writer(&store);
+    let mut file = writer.file("sparse", &metadata(0o644), Hashing::Now).unwrap();
+    file.hole(1 << 42).unwrap();
+    file.hole(u64::MAX).unwrap_err();
+    let written = file.finish().unwrap();
+    assert_eq!((written.size, written.digest), (1 << 42, None));
+    let layer = writer.commit().unwrap();
+    assert_eq!(layer.index().unwrap().get("sparse").unwrap().size(), 1 << 42);
+}
+
+#[test]
+fn parents_that_an_archive_does_not_have_look_as_below() {
+    let (_directory, store) = store();
+    let staged = store.layers().stage(&metadata(0o755)).unwrap();
+    let below = staged.writer().unwrap();
+    below.directory("tmp", &Metadata { uid: 7, ..metadata(0o1777) }).unwrap();
+    let below = below.commit().unwrap();
+    let above = store.layers().stage(&metadata(0o755)).unwrap().unpacker().unwrap();
+    put(&above, "tmp/new/file", b"x").unwrap();
+    let above = above.commit().unwrap();
+    let union = union(&[&below, &above]);
+    let seen = |path: &str| {
+        let found = union.lookup(path).unwrap();
+        (found.layer, found.entry.mode(), found.entry.uid(), found.entry.mtime().seconds)
+    };
+    assert_eq!(seen("tmp"), (0, 0o1777, 7, 1_000_000_000));
+    assert_eq!(seen("tmp/new"), (1, 0o755, 0, 0));
+    let listed: Vec<_> = union.walk("").iter().map(|found| (found.entry.path(), found.layer)).collect();
+    assert_eq!(listed, [(&b""[..], 1), (b"tmp", 0), (b"tmp/new", 1), (b"tmp/new/file", 1)]);
+    let implied: Vec<_> = union.implied_directories().iter().map(|found| found.entry.path()).collect();
+    assert_eq!(implied, [b"tmp"]);
+}
