@@ -11,11 +11,11 @@ use serde_json::Value;
 
 /// Commands of docker that kiln has; `start` only with `-a`, `run` only in the foreground.
 const COMMANDS: &[&str] = &[
-    "build", "buildx", "history", "image", "images", "info", "inspect", "load", "ps", "pull", "push", "rm", "rmi",
-    "run", "save", "start", "system", "tag", "version",
+    "build", "buildx", "commit", "export", "history", "image", "images", "import", "info", "inspect", "load", "ps",
+    "pull", "push", "rm", "rmi", "run", "save", "start", "system", "tag", "version",
 ];
 const SCENARIOS: &[&str] =
-    &["build-buildkit", "images", "lifecycle", "ps-inspect", "pull-push", "run-basics", "save-load"];
+    &["build-buildkit", "commit", "images", "lifecycle", "ps-inspect", "pull-push", "run-basics", "save-load"];
 
 #[test]
 fn answers_are_those_of_docker() {
