@@ -99,7 +99,7 @@ fn registry(home: Option<&Path>) -> Result<Client, Failure> {
 
 /// How registries are connected to.
 pub(crate) fn connections() -> Config {
-    Config { certificates: Some(PathBuf::from(CERTIFICATES)), ..Config::default() }
+    Config { certificates: vec![PathBuf::from(CERTIFICATES)], ..Config::default() }
 }
 
 /// Where docker's command line keeps its settings for this user.

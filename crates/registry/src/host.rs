@@ -12,6 +12,11 @@ pub(crate) fn serving(domain: &str) -> &str {
     if domain == PUBLIC || domain == "index.docker.io" { PUBLIC_HOST } else { domain }
 }
 
+/// The domain under which what is known of a host is kept.
+pub(crate) fn domain_of(host: &str) -> &str {
+    if host == PUBLIC_HOST { PUBLIC } else { host }
+}
+
 /// Whether `host`, with or without a port, is this machine: `localhost`, 127.0.0.0/8 or ::1.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
@@ -58,5 +63,6 @@ mod tests {
     fn the_public_registry_has_another_host_than_name() {
         assert_eq!(serving("docker.io"), "registry-1.docker.io");
         assert_eq!(serving("ghcr.io"), "ghcr.io");
+        assert_eq!((domain_of("registry-1.docker.io"), domain_of("ghcr.io")), ("docker.io", "ghcr.io"));
     }
 }

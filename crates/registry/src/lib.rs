@@ -10,6 +10,7 @@ mod config;
 mod credentials;
 mod error;
 mod host;
+mod hosts;
 pub mod retries;
 pub mod server;
 mod transport;
@@ -17,7 +18,7 @@ mod web;
 
 pub use auth::{Granted, LoginError};
 pub use client::{BlobStream, Client, Document, RemoteImage, Sent};
-pub use config::{Config, HostConfig, RetryPolicy, Security, Timeouts};
+pub use config::{Config, HostConfig, Identity, RetryPolicy, Security, Timeouts};
 pub use credentials::{
     Anonymous, Credential, CredentialSource, CredentialsError, DockerConfig, Kept, Login, LoginSecret, Lookup, Secret,
     StaticCredentials,

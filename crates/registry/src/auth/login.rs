@@ -63,7 +63,7 @@ impl Client {
     /// It does not, or it could not be asked.
     pub async fn login(&self, domain: &str, username: &str, password: &Secret) -> Result<Granted, LoginError> {
         let of = |source| LoginError::Failed { address: domain.to_owned(), source };
-        let endpoint = self.transport().endpoint(domain).map_err(of)?;
+        let endpoint = self.transport().itself(domain).await.map_err(of)?;
         let credential = Credential::Basic { username: username.to_owned(), password: password.clone() };
         Attempt { client: self, endpoint: &endpoint, address: endpoint.address("/v2/") }.make(&credential).await
     }

@@ -29,7 +29,7 @@ impl Client {
     }
 
     async fn delete(&self, reference: &Reference, path: &str) -> Result<(), Error> {
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let mut call = Call { method: Method::DELETE, ..request::get(&endpoint, reference, path) };
         call.scope = format!("repository:{}:pull,push,delete", reference.path());
         let answer = self.transport.fetch(&call, ANSWER_LIMIT).await?;

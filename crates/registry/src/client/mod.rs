@@ -10,6 +10,7 @@ mod push;
 mod ranges;
 mod referrers;
 mod request;
+mod size;
 mod tags;
 mod upload;
 mod watched;
@@ -70,7 +71,10 @@ impl Client {
     /// No connection, no permission, no such manifest.
     pub async fn head(&self, reference: &Reference) -> Result<Descriptor, Error> {
         let reference = &reference.with_default_tag();
-        let found = request::first(&self.transport, reference, |endpoint| self.head_at(endpoint, reference)).await?;
+        let found = request::first(&self.transport, reference, request::purpose(reference), |endpoint| {
+            self.head_at(endpoint, reference)
+        })
+        .await?;
         match found {
             Some(descriptor) => Ok(descriptor),
             None => Ok(self.resolve(reference).await?.descriptor),
@@ -101,7 +105,10 @@ impl Client {
     /// that is not read here.
     pub async fn resolve(&self, reference: &Reference) -> Result<Document, Error> {
         let reference = &reference.with_default_tag();
-        request::first(&self.transport, reference, |endpoint| self.manifest_at(endpoint, reference, None)).await
+        request::first(&self.transport, reference, request::purpose(reference), |endpoint| {
+            self.manifest_at(endpoint, reference, None)
+        })
+        .await
     }
 
     /// Fetches a manifest or index of the repository of `reference` by its descriptor.
@@ -114,7 +121,7 @@ impl Client {
         }
         let reference = &reference.with_digest(descriptor.digest.clone());
         let ask = |endpoint| self.manifest_at(endpoint, reference, Some(descriptor));
-        request::first(&self.transport, reference, ask).await
+        request::first(&self.transport, reference, request::purpose(reference), ask).await
     }
 
     async fn manifest_at(

@@ -37,7 +37,7 @@ impl Client {
     /// # Errors
     /// No connection or no permission.
     pub async fn has_blob(&self, reference: &Reference, digest: &Digest) -> Result<bool, Error> {
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let call = Call { method: Method::HEAD, ..push_call(&endpoint, reference, &format!("blobs/{digest}")) };
         let answer = self.transport.fetch(&call, ANSWER_LIMIT).await?;
         match answer.status {
@@ -64,7 +64,7 @@ impl Client {
         if self.has_blob(reference, &descriptor.digest).await? {
             return Ok(Sent::Existed);
         }
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let _permit = self.transport.permit(&endpoint.host()).await?;
         let upload = Upload {
             transport: &self.transport,
@@ -104,7 +104,7 @@ impl Client {
         media_type: MediaType,
         raw: Bytes,
     ) -> Result<(Descriptor, bool), Error> {
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let digest = super::check_digest(&endpoint.host(), reference.digest(), &raw)?;
         let descriptor = Descriptor::new(media_type, digest, raw.len() as u64);
         let mut call = push_call(&endpoint, reference, &format!("manifests/{}", super::manifest_name(reference)));
@@ -122,11 +122,11 @@ impl Client {
     }
 
     /// The registry itself: mirrors are only read.
-    pub(super) fn own_endpoint(&self, reference: &Reference) -> Result<Endpoint, Error> {
+    pub(super) async fn own_endpoint(&self, reference: &Reference) -> Result<Endpoint, Error> {
         if reference.domain().is_empty() {
             return Err(Error::NoRegistry(Box::new(reference.clone())));
         }
-        self.transport.endpoint(reference.domain())
+        self.transport.endpoint(reference.domain()).await
     }
 }
 

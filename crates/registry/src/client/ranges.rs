@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 
 use super::request;
 use crate::Error;
+use crate::hosts::Purpose;
 use crate::transport::{Endpoint, Open, Transport};
 
 /// A connection that delivers what was asked for.
@@ -27,8 +28,8 @@ pub(super) async fn open(
     descriptor: &Descriptor,
     wanted: Range<u64>,
 ) -> Result<Body, Error> {
-    request::first(transport, reference, |endpoint| open_at(transport, endpoint, reference, descriptor, wanted.clone()))
-        .await
+    let ask = |endpoint| open_at(transport, endpoint, reference, descriptor, wanted.clone());
+    request::first(transport, reference, Purpose::Pull, ask).await
 }
 
 async fn open_at(

@@ -40,7 +40,7 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, Error> {
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let mut call = request::get(&endpoint, reference, &format!("referrers/{subject}"));
         call.headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.oci.image.index.v1+json"));
         if let Some(wanted) = artifact_type {

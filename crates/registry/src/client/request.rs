@@ -8,6 +8,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode};
 
 use crate::Error;
+use crate::hosts::Purpose;
 use crate::transport::{self, Call, Endpoint, Payload, Transport};
 
 /// A `GET` of `rest` below the repository of `reference`.
@@ -26,10 +27,16 @@ pub(super) fn get<'a>(endpoint: &'a Endpoint, reference: &'a Reference, rest: &s
     }
 }
 
+/// What a request for the manifest that `reference` names is for.
+pub(super) fn purpose(reference: &Reference) -> Purpose {
+    if reference.digest().is_some() { Purpose::Pull } else { Purpose::Resolve }
+}
+
 /// Asks the mirrors of the reference's registry, then the registry; its error counts.
 pub(super) async fn first<T, F>(
     transport: &Transport,
     reference: &Reference,
+    purpose: Purpose,
     ask: impl Fn(Endpoint) -> F,
 ) -> Result<T, Error>
 where
@@ -39,7 +46,7 @@ where
     if reference.domain().is_empty() {
         return Err(last);
     }
-    for endpoint in transport.endpoints(reference.domain())? {
+    for endpoint in transport.endpoints(reference.domain(), purpose).await? {
         match ask(endpoint).await {
             Ok(answer) => return Ok(answer),
             Err(error) => last = error,

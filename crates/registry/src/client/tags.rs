@@ -28,7 +28,7 @@ impl Client {
     /// # Errors
     /// No connection, no permission, no such repository, or a list without end.
     pub async fn tags(&self, reference: &Reference) -> Result<Vec<String>, Error> {
-        let endpoint = self.own_endpoint(reference)?;
+        let endpoint = self.own_endpoint(reference).await?;
         let call = request::get(&endpoint, reference, &format!("tags/list?n={ENTRIES}"));
         let mut all = Vec::new();
         self.pages(call, |page| {
@@ -45,7 +45,7 @@ impl Client {
     /// # Errors
     /// As [`Client::tags`]; [`Error::NotFound`] from a registry without such a list.
     pub async fn catalog(&self, domain: &str) -> Result<Vec<String>, Error> {
-        let endpoint = self.transport.endpoint(domain)?;
+        let endpoint = self.transport.endpoint(domain).await?;
         let call = Call {
             endpoint: &endpoint,
             method: Method::GET,

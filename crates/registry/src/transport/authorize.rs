@@ -132,7 +132,7 @@ impl Transport {
         }
         let asked = Instant::now();
         let request = TokenRequest::new(&url, service, scope, credential, lasting);
-        let answer = self.ask_token_server(&url, &request).await?;
+        let answer = self.ask_token_server(endpoint, &url, &request).await?;
         let (server, status) = (redirect::authority(&url), answer.status);
         if status.is_success() {
             let detail = "the token server's answer has no token".into();
@@ -156,17 +156,23 @@ impl Transport {
             return None;
         }
         let declared = self.config.hosts.get(&redirect::authority(realm)).and_then(|host| host.security);
-        if realm.scheme() == "http" && !realm_is_local && declared != Some(Security::Plain) {
+        let is_meant = matches!(declared, Some(Security::Plain | Security::Insecure));
+        if realm.scheme() == "http" && !realm_is_local && !is_meant {
             return Some("the connection would not be encrypted");
         }
         (!endpoint.private).then_some("the registry itself is not connected securely, so anybody could have named it")
     }
 
-    async fn ask_token_server(&self, url: &Url, request: &TokenRequest) -> Result<answer::Answer, Error> {
+    async fn ask_token_server(
+        &self,
+        endpoint: &Endpoint,
+        url: &Url,
+        request: &TokenRequest,
+    ) -> Result<answer::Answer, Error> {
         let host = redirect::authority(url);
         let stall = self.config.timeouts.stall;
         retry::repeated(self.config.retry, &host, "a token", async || {
-            let response = self.send_token_request(request).await?;
+            let response = self.send_token_request(endpoint, request).await?;
             let status = response.status();
             if retry::is_busy(status) {
                 let retry_after = retry::retry_after(response.headers());
@@ -178,8 +184,16 @@ impl Transport {
         .await
     }
 
+    /// The connections to a token server: the registry's own where it is the registry itself.
+    async fn to_token_server(&self, endpoint: &Endpoint, url: &Url) -> Result<reqwest::Client, Error> {
+        match redirect::same_origin(url, &endpoint.base) {
+            true => self.to_endpoint(endpoint).await,
+            false => self.to_named(&redirect::authority(url), endpoint).await,
+        }
+    }
+
     /// One request to a token server. Redirects are not followed: credentials are for the realm only.
-    async fn send_token_request(&self, request: &TokenRequest) -> Result<Response, Trouble> {
+    async fn send_token_request(&self, endpoint: &Endpoint, request: &TokenRequest) -> Result<Response, Trouble> {
         let mut headers = HeaderMap::new();
         let nothing = AtomicU64::new(0);
         match request {
@@ -187,7 +201,7 @@ impl Transport {
                 if let Some(authorization) = authorization {
                     headers.insert(AUTHORIZATION, authorization.header());
                 }
-                let client = self.connections(&redirect::authority(url)).await?;
+                let client = self.to_token_server(endpoint, url).await?;
                 self.within_head_limit(
                     client.request(Method::GET, url.clone()).headers(headers),
                     &nothing,
@@ -198,7 +212,7 @@ impl Transport {
             TokenRequest::Post { url, form } => {
                 let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
                 headers.insert(CONTENT_TYPE, form_type);
-                let client = self.connections(&redirect::authority(url)).await?;
+                let client = self.to_token_server(endpoint, url).await?;
                 let request = client.request(Method::POST, url.clone()).headers(headers);
                 self.within_head_limit(request.body(form.expose().to_owned()), &nothing, Duration::ZERO).await
             }

@@ -3,7 +3,10 @@
 
 mod answer;
 mod authorize;
+mod connections;
+mod endpoint;
 mod failure;
+mod identity;
 mod pace;
 mod payload;
 pub(crate) mod redirect;
@@ -22,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::{Answer, chunk, complaint, said};
 pub(crate) use authorize::{Ungranted, Wanted};
+pub(crate) use endpoint::Endpoint;
 pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
@@ -29,45 +33,7 @@ pub(crate) use redirect::authority;
 pub(crate) use retry::{Pauses, Trouble};
 
 use crate::auth::{self, Authorization};
-use crate::{Config, CredentialSource, Error, Security, host};
-
-/// How long a neighbour may take to answer a call.
-const NEIGHBOUR: Duration = Duration::from_secs(1);
-
-/// A host that serves a registry's content: the registry itself, or a mirror.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
-    /// The name under which settings and credentials are kept.
-    pub(crate) domain: String,
-    /// The address, without a path.
-    base: Url,
-    /// Whether nobody between can read along.
-    private: bool,
-}
-
-impl Endpoint {
-    /// The host, as messages name it.
-    pub(crate) fn host(&self) -> String {
-        authority(&self.base)
-    }
-
-    /// The address that the answer to a request for `from` calls `to`.
-    pub(crate) fn linked(&self, from: &str, to: &str) -> Option<String> {
-        Some(self.base.join(from).ok()?.join(to).ok()?.into())
-    }
-
-    /// The address of `path` with one more pair in its query.
-    pub(crate) fn with_query(&self, path: &str, name: &str, value: &str) -> String {
-        let Ok(mut url) = self.base.join(path) else { return path.to_owned() };
-        url.query_pairs_mut().append_pair(name, value);
-        url.into()
-    }
-
-    /// The address of `path`, as messages name it.
-    pub(crate) fn address(&self, path: &str) -> String {
-        self.base.join(path).map_or_else(|_| self.host(), String::from)
-    }
-}
+use crate::{Config, CredentialSource, Error};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -106,7 +72,8 @@ pub(crate) struct Transport {
     credentials: Arc<dyn CredentialSource>,
     authorizations: auth::Cache,
     limits: Mutex<HashMap<String, Arc<Semaphore>>>,
-    connections: tokio::sync::Mutex<HashMap<String, reqwest::Client>>,
+    known: endpoint::Known,
+    connections: tokio::sync::Mutex<HashMap<(String, connections::Settings), reqwest::Client>>,
 }
 
 impl Transport {
@@ -117,6 +84,7 @@ impl Transport {
             credentials,
             authorizations: auth::Cache::default(),
             limits: Mutex::default(),
+            known: Mutex::default(),
             connections: tokio::sync::Mutex::default(),
         }
     }
@@ -124,31 +92,6 @@ impl Transport {
     /// Where this client has its credentials from.
     pub(crate) fn credentials(&self) -> Arc<dyn CredentialSource> {
         Arc::clone(&self.credentials)
-    }
-
-    /// The hosts to ask for `domain`: its mirrors, then itself.
-    pub(crate) fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, Error> {
-        let mirrors = self.config.hosts.get(domain).map(|host| host.mirrors.as_slice()).unwrap_or_default();
-        mirrors.iter().map(String::as_str).chain([domain]).map(|domain| self.endpoint(domain)).collect()
-    }
-
-    /// The host that serves `domain`.
-    pub(crate) fn endpoint(&self, domain: &str) -> Result<Endpoint, Error> {
-        let security = self.security(domain);
-        let scheme = if security == Security::Plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{}", host::serving(domain)))
-            .map_err(|e| Error::Setup(format!("{domain:?} is no address of a registry: {e}")))?;
-        let private = security == Security::Tls || host::is_loopback(domain);
-        Ok(Endpoint { domain: domain.to_owned(), base, private })
-    }
-
-    fn security(&self, domain: &str) -> Security {
-        let configured = self.config.hosts.get(domain).and_then(|host| host.security);
-        let directory = self.config.certificates.as_deref();
-        configured.unwrap_or_else(|| {
-            let plain = host::is_loopback(domain) && !tls::has_own_authority(directory, domain);
-            if plain { Security::Plain } else { Security::Tls }
-        })
     }
 
     /// Sends a request until there is an answer that repeating would not change.
@@ -175,7 +118,7 @@ impl Transport {
     pub(crate) async fn permit(&self, host: &str) -> Result<OwnedSemaphorePermit, Error> {
         let limit = {
             let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = || Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
+            let fresh = || Arc::new(Semaphore::new(self.config.connections_to(host)));
             limits.entry(host.to_owned()).or_insert_with(fresh).clone()
         };
         limit.acquire_owned().await.map_err(|_| Error::Setup("the client is closing".into()))
@@ -230,15 +173,16 @@ impl Transport {
         authorization: Option<&Authorization>,
     ) -> Result<(Response, bool), Trouble> {
         let base = &call.endpoint.base;
-        let nonsense = |_| Error::Protocol { host: call.endpoint.host(), detail: "an address that is none".into() };
-        let start = redirect::checked(base, base.join(&call.path).map_err(nonsense)?)?;
+        let nonsense = || Error::Protocol { host: call.endpoint.host(), detail: "an address that is none".into() };
+        let start = redirect::checked(base, call.endpoint.url(&call.path).ok_or_else(nonsense)?)?;
         let mut url = start.clone();
         let mut own = redirect::same_origin(&start, base);
         let reads = call.method == Method::GET || call.method == Method::HEAD;
         for _ in 0..=redirect::LIMIT {
             let mut headers = call.headers.clone();
-            if let Some(authorization) = authorization.filter(|_| own) {
-                headers.insert(AUTHORIZATION, authorization.header());
+            if own {
+                headers.extend(call.endpoint.headers().clone());
+                headers.extend(authorization.map(|authorization| (AUTHORIZATION, authorization.header())));
             }
             let response = self.send(call, url.clone(), own, headers).await?;
             let follows = if reads { redirect::is_redirect(&response) } else { redirect::keeps_method(&response) };
@@ -252,8 +196,10 @@ impl Transport {
     }
 
     async fn send(&self, call: &Call<'_>, url: Url, own: bool, headers: HeaderMap) -> Result<Response, Trouble> {
-        let domain = if own { call.endpoint.domain.clone() } else { authority(&url) };
-        let client = self.connections(&domain).await?;
+        let client = match own {
+            true => self.to_endpoint(call.endpoint).await?,
+            false => self.to_named(&authority(&url), call.endpoint).await?,
+        };
         let (body, sent) = call.payload.body();
         let request = client.request(call.method.clone(), url).headers(headers).body(body);
         self.within_head_limit(request, &sent, call.patience).await
@@ -261,9 +207,15 @@ impl Transport {
 
     /// Gets an address once, as it is: without authorization of ours, and without following redirects.
     pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Response, Trouble> {
-        let client = self.connections(&authority(&url)).await?;
+        let client = self.to_host(&authority(&url)).await?;
         let nothing = AtomicU64::new(0);
         self.within_head_limit(client.request(Method::GET, url).headers(headers), &nothing, Duration::ZERO).await
+    }
+
+    /// The same with the connections to `endpoint`.
+    async fn get_own(&self, endpoint: &Endpoint, url: Url) -> Result<Response, Trouble> {
+        let client = self.to_endpoint(endpoint).await?;
+        self.within_head_limit(client.request(Method::GET, url), &AtomicU64::new(0), Duration::ZERO).await
     }
 
     /// Sends a request and waits for the head of the answer, as long as the bytes `sent` become more, and `patience`
@@ -289,58 +241,6 @@ impl Transport {
             }
         }
     }
-
-    /// Connections to `domain` for who speaks another protocol than this crate: what is silent for too long is broken.
-    pub(crate) async fn bare(&self, domain: &str) -> Result<reqwest::Client, Error> {
-        let (config, name) = (self.config.clone(), domain.to_owned());
-        let built = tokio::task::spawn_blocking(move || {
-            let mut builder = builder(&config, &name, Security::Tls)?.read_timeout(config.timeouts.stall);
-            if host::is_link_local(&name) {
-                builder = builder.no_proxy().connect_timeout(NEIGHBOUR);
-            }
-            builder.build().map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
-        });
-        built.await.map_err(|e| Error::Setup(format!("cannot set up TLS: {e}")))?
-    }
-
-    /// The connections to `domain`, with its own TLS settings.
-    async fn connections(&self, domain: &str) -> Result<reqwest::Client, Error> {
-        let mut connections = self.connections.lock().await;
-        if let Some(client) = connections.get(domain) {
-            return Ok(client.clone());
-        }
-        let (config, name) = (self.config.clone(), domain.to_owned());
-        let security = self.security(domain);
-        let built = tokio::task::spawn_blocking(move || build(&config, &name, security));
-        let client = built.await.map_err(|e| Error::Setup(format!("cannot set up TLS: {e}")))??;
-        connections.insert(domain.to_owned(), client.clone());
-        Ok(client)
-    }
-}
-
-/// An HTTP client for one host. Blocks: it reads certificates.
-fn build(config: &Config, domain: &str, security: Security) -> Result<reqwest::Client, Error> {
-    let built = builder(config, domain, security)?.build();
-    built.map_err(|e| Error::Setup(format!("cannot set up the HTTP client: {}", e.without_url())))
-}
-
-fn builder(config: &Config, domain: &str, security: Security) -> Result<reqwest::ClientBuilder, Error> {
-    let directory = config.certificates.as_deref();
-    let settings = match security {
-        Security::UnverifiedTls => tls::unverified()?,
-        Security::Tls | Security::Plain => tls::verified(directory, domain)?,
-    };
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(settings)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(config.timeouts.connect)
-        .user_agent(&config.user_agent);
-    if host::is_loopback(domain) {
-        builder = builder.no_proxy();
-    }
-    Ok(builder)
 }
 
 impl fmt::Debug for Transport {

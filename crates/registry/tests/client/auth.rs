@@ -217,7 +217,7 @@ async fn asked_for_credentials_by(realm: String, tls: Option<(TlsAcceptor, Strin
     let host = server.host().replace("127.0.0.1", "0.0.0.0");
     let mut config = config();
     config.hosts.entry(host.clone()).or_default().security = Some(security);
-    config.certificates = Some(directory.path().into());
+    config.certificates.push(directory.path().into());
     std::fs::create_dir(directory.path().join(&host)).unwrap();
     std::fs::write(directory.path().join(&host).join("ca.crt"), authority).unwrap();
     let all = BTreeMap::from([(host.clone(), basic())]);

@@ -27,12 +27,12 @@ async fn a_certificate_is_trusted_for_its_host_only() {
     let own = directory.path().join(server.host());
     std::fs::create_dir(&own).unwrap();
     std::fs::write(own.join("ca.crt"), &pem).unwrap();
-    let trusting = kiln_registry::Config { certificates: Some(directory.path().into()), ..config() };
+    let trusting = kiln_registry::Config { certificates: vec![directory.path().into()], ..config() };
     let client = Client::new(trusting, Arc::new(Anonymous));
     client.resolve(&reference(&server)).await.unwrap();
 
     std::fs::write(own.join("bad.crt"), "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
-    let broken = kiln_registry::Config { certificates: Some(directory.path().into()), ..config() };
+    let broken = kiln_registry::Config { certificates: vec![directory.path().into()], ..config() };
     let error = Client::new(broken, Arc::new(Anonymous)).resolve(&reference(&server)).await.unwrap_err();
     assert!(error.to_string().contains("bad.crt"), "{error}");
 }
