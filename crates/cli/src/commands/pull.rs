@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use kiln_images::pull::{self, PullError, Pulled};
 use kiln_oci::{Platform, Reference};
 use kiln_progress::Task;
+use kiln_store::Image;
 
 use super::caller::Caller;
 use crate::display::{Display, Progress};
@@ -67,6 +68,59 @@ pub(crate) fn run(caller: &Caller, arguments: &PullArguments) -> Result<ExitCode
 pub(super) fn image(host: &Host, reference: &Reference, platform: &Platform, task: &Task) -> Result<Pulled, Failure> {
     let pulled = host.runtime.block_on(pull::image(&host.store, &host.registry, reference, platform, task));
     pulled.map_err(|error| of_pull(reference, &error))
+}
+
+/// Fetches the layers of an image of the store that are not here: their files, or for an archive their blobs.
+///
+/// # Errors
+/// A layer that nobody gives.
+pub(super) fn complete(host: &Host, image: &Image, part: Part, task: &Task) -> Result<(), Failure> {
+    let fetched = host.runtime.block_on(async {
+        match part {
+            Part::Files => pull::layers(&host.store, &host.registry, image, task).await.map(drop),
+            Part::Blobs => pull::blobs(&host.store, &host.registry, image, task).await,
+        }
+    });
+    fetched.map_err(|error| Failure::new(chain(&error)))
+}
+
+/// Fetches what an archive of these images needs and the store does not hold. A name that means nothing is for those
+/// to complain of who write the archive.
+///
+/// # Errors
+/// A layer that nobody gives.
+pub(super) fn complete_all(
+    host: &Host,
+    names: &[String],
+    platform: Option<&Platform>,
+    task: &Task,
+) -> Result<(), Failure> {
+    let engine = super::engine(host);
+    for name in names {
+        let Ok(image) = engine.find_image_for(name, platform) else { continue };
+        let full = image.names.iter().chain(&image.names_by_platform).find(|full| means(name, full));
+        let images = match (full, platform) {
+            (Some(full), None) => host.store.images().platforms(full).map_err(|error| Failure::new(chain(&error)))?,
+            _ => vec![image],
+        };
+        for image in &images {
+            complete(host, image, Part::Blobs, task)?;
+        }
+    }
+    Ok(())
+}
+
+fn means(name: &str, full: &str) -> bool {
+    name.parse::<Reference>().is_ok_and(|reference| reference.with_default_tag().to_string() == *full)
+}
+
+/// What of an image's layers is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Their files, to be mounted.
+    Files,
+    /// Their blobs, or what those can be made of.
+    Blobs,
 }
 
 fn of_pull(reference: &Reference, error: &PullError) -> Failure {

@@ -35,6 +35,7 @@ pub(crate) fn run(caller: &Caller, arguments: &SaveArguments) -> Result<ExitCode
     let engine = engine(&host);
     let display = Display::new(Progress::Quiet);
     let task = display.sink.task("save");
+    super::pull::complete_all(&host, &arguments.names, arguments.platform.as_ref(), &task)?;
     match &arguments.output {
         Some(path) => {
             let mut archive = ArchiveFile::create(path, "failed to save image")?;

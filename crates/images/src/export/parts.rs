@@ -184,8 +184,8 @@ impl Parts {
         let raw = store.blobs().read(digest, DOCUMENT_LIMIT)?;
         let manifest: Manifest =
             serde_json::from_slice(&raw).map_err(|source| ExportError::Document { what: "manifest", source })?;
-        for layer in &manifest.layers {
-            if !store.blobs().contains(&layer.digest)? {
+        for (blob, layer) in manifest.layers.iter().zip(&image.layers) {
+            if !store.blobs().contains(&blob.digest)? && !is_elsewhere(store, layer)? {
                 return Ok(None);
             }
         }
@@ -214,7 +214,7 @@ fn stored_layer(
         return Err(ExportError::LayerCount { diff_ids: position, layers: layers.len() });
     };
     if let Some(blob) = &wanted.blob
-        && store.blobs().contains(&blob.digest)?
+        && (store.blobs().contains(&blob.digest)? || is_elsewhere(store, wanted)?)
     {
         return Ok(blob.clone());
     }
@@ -223,6 +223,13 @@ fn stored_layer(
     let below: Result<Vec<Layer>, ExportError> = below.iter().map(|layer| unpacked(store, layer)).collect();
     let packed = pack::blob(store, &layer, &Union::new(below?)?, options.format, None)?;
     Ok(packed.descriptor)
+}
+
+/// Whether the store does not hold the layer, but knows where it can be had.
+fn is_elsewhere(store: &Store, wanted: &ImageLayer) -> Result<bool, ExportError> {
+    let Some(blob) = &wanted.blob else { return Ok(false) };
+    let is_known = !store.origins().of(&blob.digest)?.is_empty();
+    Ok(is_known && store.layers().by_diff_id(&wanted.diff_id)?.is_none())
 }
 
 fn unpacked(store: &Store, wanted: &ImageLayer) -> Result<Layer, ExportError> {

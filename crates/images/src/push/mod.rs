@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kiln_oci::{Descriptor, Digest, Reference};
-use kiln_progress::Task;
+use kiln_progress::{Sink, Task};
 use kiln_registry::{BlobSource, Client, Sent};
 use kiln_store::{Image, Store};
 use tokio::task::JoinSet;
 
 use crate::export::{ExportError, ExportOptions, ImageContent, Parts, of_contents, root};
+use crate::pull::{self, PullError, Unpulled};
 pub use source::StoredBlob;
 
 /// Why a push failed.
@@ -26,6 +27,9 @@ pub enum PushError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kiln_store::Error),
+    /// A layer that only another registry has cannot be fetched there.
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// A thread of the push ended early.
     #[error("the push of a layer was given up")]
     GivenUp,
@@ -144,8 +148,7 @@ async fn send_layers(
         let (store, registry, reference) = (store.clone(), registry.clone(), reference.clone());
         let from = known.get(&layer.digest).cloned();
         jobs.spawn(async move {
-            let source = Arc::new(StoredBlob::new(store, layer.digest.clone()));
-            let sent = registry.push_blob(&reference, &layer, from.as_deref(), source).await?;
+            let sent = send_layer(&store, &registry, &reference, &layer, from.as_deref()).await?;
             Ok::<_, PushError>(SentLayer { digest: layer.digest, sent })
         });
     }
@@ -153,6 +156,39 @@ async fn send_layers(
         observe(&finished.map_err(|_| PushError::GivenUp)??);
     }
     Ok(())
+}
+
+/// Sends one layer. What the store does not hold is fetched only if the registry neither has it nor takes it from
+/// another repository.
+async fn send_layer(
+    store: &Store,
+    registry: &Client,
+    reference: &Reference,
+    layer: &Descriptor,
+    from: Option<&str>,
+) -> Result<Sent, PushError> {
+    let source = Arc::new(StoredBlob::new(store.clone(), layer.digest.clone()));
+    if store.blobs().contains(&layer.digest)? {
+        return Ok(registry.push_blob(reference, layer, from, source).await?);
+    }
+    let origins = origins(store, &layer.digest)?;
+    let other =
+        origins.iter().find(|origin| origin.domain() == reference.domain() && origin.path() != reference.path());
+    let other = other.map(|origin| origin.path().to_owned());
+    let from = other.as_deref().or(from);
+    match registry.push_blob(reference, layer, from, source.clone()).await {
+        Err(kiln_registry::Error::Source { .. }) => {
+            let wanted = Unpulled { diff_id: layer.digest.clone(), blob: layer.clone(), repositories: origins };
+            pull::blob(store, registry, &wanted, &Sink::none().task("")).await?;
+            Ok(registry.push_blob(reference, layer, from, source).await?)
+        }
+        sent => Ok(sent?),
+    }
+}
+
+fn origins(store: &Store, blob: &Digest) -> Result<Vec<Reference>, PushError> {
+    let names = store.origins().of(blob)?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 /// For each blob of the store: another repository of the same registry that an image with it came from or went to.

@@ -120,12 +120,23 @@ fn created(
             pull_for(host, arguments, &options.image)?;
             Ok(engine.create(options)?)
         }
-        Err(Error::NotUnpacked { .. }) if arguments.pull == Pull::Missing => {
-            pull_for(host, arguments, &options.image)?;
+        Err(Error::NotUnpacked { .. }) => {
+            complete(host, engine, arguments, options)?;
             Ok(engine.create(options)?)
         }
         made => Ok(made?),
     }
+}
+
+/// Fetches the layers of an image that is here without them.
+fn complete(host: &Host, engine: &Engine, arguments: &CreateArguments, options: &CreateOptions) -> Result<(), Failure> {
+    let image = engine.find_image_for(&options.image, arguments.platform.as_ref())?;
+    let display = Display::new(if arguments.quiet { Progress::Quiet } else { Progress::Auto });
+    let task = display.sink.task(format!("pull layers of {}", options.image));
+    let fetched = pull::complete(host, &image, pull::Part::Files, &task);
+    display.finish();
+    std::io::stderr().flush()?;
+    fetched
 }
 
 fn pull_for(host: &Host, arguments: &CreateArguments, image: &str) -> Result<(), Failure> {
