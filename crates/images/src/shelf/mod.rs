@@ -80,6 +80,11 @@ impl Storage for Shelf {
         self.store.registry().upload(repository.as_str(), id).map_err(|error| failed(&error))
     }
 
+    fn read_upload(&self, repository: &Repository, id: &str) -> Stored<Option<Box<dyn io::Read + Send>>> {
+        let opened = self.store.registry().read_upload(repository.as_str(), id);
+        opened.map(|file| file.map(|file| Box::new(file) as Box<_>)).map_err(|error| failed(&error))
+    }
+
     fn resume_upload(
         &self,
         repository: &Repository,

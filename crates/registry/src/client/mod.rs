@@ -11,6 +11,7 @@ mod ranges;
 mod referrers;
 mod request;
 mod size;
+mod size;
 mod tags;
 mod upload;
 mod watched;

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 
 use super::{Client, request, text};
 use crate::Error;
-use crate::transport::{Call, Endpoint};
+use crate::transport::Call;
 
 /// How much of a refusal is read.
 const REFUSAL_LIMIT: u64 = 64 << 10;
@@ -17,13 +17,7 @@ impl Client {
     /// # Errors
     /// No connection, no permission, no such blob, a registry that does not tell.
     pub async fn blob_size(&self, reference: &Reference, digest: &Digest) -> Result<u64, Error> {
-        request::first(&self.transport, reference, crate::hosts::Purpose::Pull, |endpoint| {
-            self.blob_size_at(endpoint, reference, digest)
-        })
-        .await
-    }
-
-    async fn blob_size_at(&self, endpoint: Endpoint, reference: &Reference, digest: &Digest) -> Result<u64, Error> {
+        let endpoint = self.own_endpoint(reference).await?;
         let call = Call { method: Method::HEAD, ..request::get(&endpoint, reference, &format!("blobs/{digest}")) };
         let answer = self.transport.fetch(&call, REFUSAL_LIMIT).await?;
         if answer.status != StatusCode::OK {

@@ -23,7 +23,7 @@ pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Rep
     let size = match size(registry, repository, digest).await? {
         Some(size) => size,
         None => {
-            registry.bring(repository, Wanted::Blob(digest)).await?;
+            registry.bring(head, repository, Wanted::Blob(digest)).await?;
             size(registry, repository, digest).await?.ok_or_else(|| unknown(digest))?
         }
     };

@@ -27,15 +27,21 @@ pub enum Wanted<'a> {
     Manifest(&'a Digest),
     /// A blob that is not there.
     Blob(&'a Digest),
-    /// The list of tags. Asked for always.
-    Tags,
     /// The manifests that say something about this one. Asked for always.
     Referrers(&'a Digest),
 }
 
 /// Brings what the registry lacks from elsewhere into its storage, before a request for it is answered.
 pub trait Upstream: Send + Sync + 'static {
-    /// Brings it, if it can be had. Afterwards the request is answered with what the storage has; an answer given here
-    /// takes its place.
-    fn bring<'a>(&'a self, repository: &'a Repository, wanted: Wanted<'a>) -> Hooked<'a, Result<(), Answer>>;
+    /// Brings what the request needs, if it can be had. Afterwards the request is answered with what the storage has; an
+    /// answer given here takes its place.
+    fn bring<'a>(
+        &'a self,
+        request: &'a Parts,
+        repository: &'a Repository,
+        wanted: Wanted<'a>,
+    ) -> Hooked<'a, Result<(), Answer>>;
+
+    /// All tags that the repository has elsewhere, in any order; `None` if that cannot be told, and the storage's count.
+    fn tags<'a>(&'a self, repository: &'a Repository) -> Hooked<'a, Result<Option<Vec<String>>, Answer>>;
 }

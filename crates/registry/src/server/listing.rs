@@ -9,8 +9,7 @@ use serde_json::json;
 
 use super::answer::{Answer, With};
 use super::flow::blocking;
-use super::hooks::Wanted;
-use super::names::Repository;
+use super::names::{Repository, Tag};
 use super::refusal::{Code, Refusal};
 use super::registry::{Handled, Registry};
 use super::route::parameter;
@@ -41,6 +40,14 @@ impl Page {
         self.count.unwrap_or(MOST).min(MOST)
     }
 
+    /// The page's tags of all that there are, and one more if there is one.
+    fn of_tags(&self, mut all: Vec<String>) -> Vec<String> {
+        all.retain(|tag| self.after.as_deref().is_none_or(|after| Tag::order(tag, after).is_gt()));
+        all.sort_by(|one, other| Tag::order(one, other));
+        all.truncate(self.length() + 1);
+        all
+    }
+
     /// What leads to the rest, if there is any: `names` has one more than the page then, which is taken off.
     fn link(&self, path: &str, names: &mut Vec<String>) -> Option<String> {
         let more = names.len() > self.length();
@@ -57,11 +64,15 @@ impl Page {
 /// `GET /v2/<repository>/tags/list`
 pub(super) async fn tags(registry: &Arc<Registry>, head: &Parts, repository: &Repository) -> Handled {
     let page = Page::of(head)?;
-    registry.bring(repository, Wanted::Tags).await?;
-    let (storage, of, after) = (Arc::clone(&registry.storage), repository.clone(), page.after.clone());
-    let limit = page.length() + 1;
     let unknown = || Refusal::new(Code::NameUnknown, "the registry does not have the repository").about(repository);
-    let mut tags = blocking(move || storage.tags(&of, after.as_deref(), limit)).await?.ok_or_else(unknown)?;
+    let mut tags = match registry.tags_elsewhere(repository).await? {
+        Some(all) => page.of_tags(all),
+        None => {
+            let (storage, of, after) = (Arc::clone(&registry.storage), repository.clone(), page.after.clone());
+            let limit = page.length() + 1;
+            blocking(move || storage.tags(&of, after.as_deref(), limit)).await?.ok_or_else(unknown)?
+        }
+    };
     let link = page.link(&format!("/v2/{repository}/tags/list"), &mut tags);
     Ok(linked(super::answer::json(StatusCode::OK, &json!({"name": repository.as_str(), "tags": tags})), link))
 }

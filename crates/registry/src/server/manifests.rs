@@ -22,7 +22,7 @@ const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// `GET` and `HEAD`.
 pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Repository, text: &str) -> Handled {
     let name = ManifestName::parse(text).ok_or_else(|| unknown(text))?;
-    let facts = found(registry, repository, &name).await?.ok_or_else(|| unknown(text))?;
+    let facts = found(registry, head, repository, &name).await?.ok_or_else(|| unknown(text))?;
     let tagged = |answer: Answer| ranges::tagged(answer, &facts.digest).with(CONTENT_TYPE, &facts.media_type);
     if ranges::is_known(&head.headers, &facts.digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED)));
@@ -38,16 +38,17 @@ pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Rep
 /// What the name means, also upstream.
 async fn found(
     registry: &Arc<Registry>,
+    head: &Parts,
     repository: &Repository,
     name: &ManifestName,
 ) -> Result<Option<ManifestFacts>, Stop> {
     match name {
-        ManifestName::Tag(tag) => registry.bring(repository, Wanted::Tag(tag)).await?,
+        ManifestName::Tag(tag) => registry.bring(head, repository, Wanted::Tag(tag)).await?,
         ManifestName::Digest(digest) => {
             if let Some(facts) = facts(registry, repository, name).await? {
                 return Ok(Some(facts));
             }
-            registry.bring(repository, Wanted::Manifest(digest)).await?;
+            registry.bring(head, repository, Wanted::Manifest(digest)).await?;
         }
     }
     Ok(facts(registry, repository, name).await?)

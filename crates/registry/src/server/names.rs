@@ -45,6 +45,13 @@ impl Tag {
         any.with_tag(text).is_ok().then(|| Tag(text.to_owned()))
     }
 
+    /// The order in which tags are listed: the specification's, for which capitals do not count. Only of tags that are
+    /// the same otherwise the one with the first capital comes first.
+    pub fn order(one: &str, other: &str) -> std::cmp::Ordering {
+        let folded = |tag: &str| tag.to_ascii_lowercase();
+        folded(one).cmp(&folded(other)).then_with(|| one.cmp(other))
+    }
+
     /// The tag.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -29,7 +29,7 @@ const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// `GET /v2/<repository>/referrers/<digest>`
 pub(super) async fn list(registry: &Arc<Registry>, head: &Parts, repository: &Repository, subject: &Digest) -> Handled {
-    registry.bring(repository, Wanted::Referrers(subject)).await?;
+    registry.bring(head, repository, Wanted::Referrers(subject)).await?;
     let artifact_type = parameter(head.uri.query(), "artifactType").filter(|text| !text.is_empty());
     let after = parameter(head.uri.query(), "last").map(|text| parse_digest(&text)).transpose()?;
     let (storage, of, about, kind) =

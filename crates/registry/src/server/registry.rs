@@ -161,13 +161,15 @@ impl Registry {
     }
 
     /// Lets the upstream bring something, if there is one.
-    pub(super) async fn bring(&self, repository: &Repository, wanted: Wanted<'_>) -> Result<(), Stop> {
-        match &self.upstream {
-            Some(upstream) => {
-                upstream.bring(repository, wanted).await.map_err(|answer| Stop::Answered(Box::new(answer)))
-            }
-            None => Ok(()),
-        }
+    pub(super) async fn bring(&self, head: &Parts, repository: &Repository, wanted: Wanted<'_>) -> Result<(), Stop> {
+        let Some(upstream) = &self.upstream else { return Ok(()) };
+        upstream.bring(head, repository, wanted).await.map_err(|answer| Stop::Answered(Box::new(answer)))
+    }
+
+    /// The tags that the upstream tells, if there is one and it does.
+    pub(super) async fn tags_elsewhere(&self, repository: &Repository) -> Result<Option<Vec<String>>, Stop> {
+        let Some(upstream) = &self.upstream else { return Ok(None) };
+        upstream.tags(repository).await.map_err(|answer| Stop::Answered(Box::new(answer)))
     }
 }
 

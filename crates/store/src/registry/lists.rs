@@ -67,13 +67,14 @@ impl Registry<'_> {
         self.store.database.read(|db| db.prepare_cached(query)?.query_row([name], |row| row.get(0)))
     }
 
-    /// At most `limit` tags of a repository in the order of their bytes, after the one given.
+    /// At most `limit` tags of a repository after the one given, in lexical order: as in the specification, capitals do
+    /// not count, but for tags that are the same otherwise.
     ///
     /// # Errors
     /// What the database refuses.
     pub fn tags(&self, repository: &str, after: Option<&str>, limit: usize) -> Result<Vec<RegistryTag>> {
-        let query = "SELECT name, manifest, changed FROM registry_tags WHERE repository = ?1 AND name > ?2
-            ORDER BY name LIMIT ?3";
+        let query = "SELECT name, manifest, changed FROM registry_tags WHERE repository = ?1
+            AND (lower(name), name) > (lower(?2), ?2) ORDER BY lower(name), name LIMIT ?3";
         self.store.database.read(|db| {
             let mut statement = db.prepare_cached(query)?;
             let row = |row: &rusqlite::Row<'_>| {

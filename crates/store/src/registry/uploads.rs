@@ -81,6 +81,18 @@ impl Registry<'_> {
         }
     }
 
+    /// Reads what an upload has, and what is added to it later; `None` if there is none of this id.
+    ///
+    /// # Errors
+    /// What the disk or the database refuses.
+    pub fn read_upload(&self, repository: &str, id: &str) -> Result<Option<File>> {
+        let Some(path) = self.place_of(repository, id)? else { return Ok(None) };
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            file => Ok(Some(file.at("open", &path)?)),
+        }
+    }
+
     /// Goes on with an upload, whose digest will probably be one of `algorithm`; `None` if there is none of this id.
     ///
     /// # Errors
@@ -305,5 +317,13 @@ fn fresh_id() -> Result<String> {
     let source = Path::new("/dev/urandom");
     let mut bytes = [0; 16];
     File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).at("read", source)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(uuid(bytes))
+}
+
+/// Random bytes as a UUID (RFC 9562, version 4), as the distribution specification wants it.
+fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
