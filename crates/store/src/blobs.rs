@@ -53,7 +53,7 @@ pub struct BlobReader {
     digest: Digest,
     size: u64,
     left: u64,
-    hasher: Option<Hasher>,
+    pub(crate) hasher: Option<Hasher>,
 }
 
 impl std::fmt::Debug for BlobWriter {
@@ -275,7 +275,7 @@ impl BlobReader {
     }
 
     /// Compares the digest once all bytes were read.
-    fn verify(&mut self) -> io::Result<()> {
+    pub(crate) fn verify(&mut self) -> io::Result<()> {
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
         let actual = hasher.finish();
         if self.left == 0 && actual == self.digest {

@@ -57,6 +57,7 @@ mod noted;
 mod origins;
 mod partial;
 mod path;
+mod pieces;
 mod portable;
 mod prune;
 mod recency;
@@ -106,6 +107,7 @@ pub use logs::{LogWriter, Logs};
 pub use mending::Retired;
 pub use metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
 pub use origins::Origins;
+pub use pieces::{Piece, Pieces};
 pub use prune::{CacheEntry, CacheKind, CachePart, Collected, Freed, Limits, Prune};
 pub use records::{Input, Key, NewRecord, Record, Records};
 pub use registry::{

@@ -3,7 +3,7 @@
 //! Every entry has the same owner, mode and time, and they come sorted: equal images, equal bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use kiln_oci::{Descriptor, Digest, Index, MediaType, Reference};
 use kiln_progress::Task;
@@ -165,17 +165,13 @@ impl<W: Write> Archive<'_, W> {
 
     /// Copies a blob, which the store verifies while it is read.
     fn stored(&mut self, path: &str, store: &Store, digest: &Digest) -> Result<(), ExportError> {
-        let mut blob = store.blobs().open(digest)?;
+        let blob = store.blobs().open(digest)?;
         self.header(path, blob.size())?;
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match blob.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => self.content(buffer.get(..count).unwrap_or_default())?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(PackedBlob(path, source).into()),
-            }
+        let failed = |source| ExportError::from(PackedBlob(path, source));
+        for piece in blob.pieces().map_err(failed)? {
+            self.content(&piece.map_err(failed)?)?;
         }
+        Ok(())
     }
 
     fn header(&mut self, path: &str, size: u64) -> Result<(), ExportError> {

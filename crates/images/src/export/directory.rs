@@ -32,13 +32,14 @@ pub fn oci_directory(
     let (listing, exported) = Listing::platforms(&parts, names, options)?;
     let index = merged(directory, &listing.index)?;
     for (digest, bytes) in &listing.documents {
-        write(directory, &layout::blob_path(digest), &mut bytes.as_slice())?;
+        write(directory, &layout::blob_path(digest), |file| file.write_all(bytes))?;
     }
     for digest in listing.stored.keys() {
         stored(directory, store, digest)?;
     }
-    write(directory, layout::MARKER, &mut &layout::MARKER_CONTENT[..])?;
-    write(directory, layout::INDEX, &mut to_json(&index, "index")?.as_slice())?;
+    write(directory, layout::MARKER, |file| file.write_all(layout::MARKER_CONTENT))?;
+    let index = to_json(&index, "index")?;
+    write(directory, layout::INDEX, |file| file.write_all(&index))?;
     Ok(exported)
 }
 
@@ -66,23 +67,27 @@ fn existing(path: &Path) -> Result<Option<Index>, ExportError> {
 
 fn stored(directory: &Path, store: &Store, digest: &Digest) -> Result<(), ExportError> {
     let path = layout::blob_path(digest);
-    let mut blob = store.blobs().open(digest)?;
+    let blob = store.blobs().open(digest)?;
     // A blob of that name and size is the same, and may be large.
     if fs::metadata(directory.join(&path)).is_ok_and(|found| found.len() == blob.size()) {
         return Ok(());
     }
-    write(directory, &path, &mut blob)
+    write(directory, &path, |file| {
+        for piece in blob.pieces()? {
+            file.write_all(&piece?)?;
+        }
+        Ok(())
+    })
 }
 
 /// A file that takes its place when it is whole.
-fn write(directory: &Path, path: &str, content: &mut dyn Read) -> Result<(), ExportError> {
+fn write(directory: &Path, path: &str, content: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), ExportError> {
     let target = directory.join(path);
     let parent = target.parent().unwrap_or(directory);
     fs::create_dir_all(parent).map_err(failed(parent))?;
     let temporary = parent.join(format!(".kiln-{}", std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {
-        io::copy(content, &mut file)?;
-        file.flush()?;
+        content(&mut file)?;
         fs::rename(&temporary, &target)
     });
     if written.is_err() {
