@@ -19,6 +19,7 @@ use kiln_progress::Task;
 use kiln_store::{Layer, Store, Timestamp};
 
 use crate::compression::Format;
+use crate::import::ImportError;
 use crate::pack::PackError;
 use crate::pull::Unpulled;
 
@@ -39,6 +40,9 @@ pub enum ExportError {
     /// A layer cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A layer that is there as a blob cannot be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] ImportError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kiln_store::Error),

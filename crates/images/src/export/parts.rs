@@ -9,6 +9,7 @@ use kiln_store::{Image, ImageLayer, Layer, Store, Union};
 use rayon::prelude::*;
 
 use super::{AnnotationTarget, ContentLayer, ExportError, ExportOptions, ImageContent, MediaTypes, annotations};
+use crate::import;
 use crate::pack::{self, PackedLayer};
 
 /// Larger configs and manifests than this are not read.
@@ -219,7 +220,7 @@ fn stored_layer(
         return Ok(blob.clone());
     }
     let layer = unpacked(store, wanted)?;
-    let below = layers.get(..position).unwrap_or_default();
+    let below = if pack::stands_alone(&layer)? { &[] } else { layers.get(..position).unwrap_or_default() };
     let below: Result<Vec<Layer>, ExportError> = below.iter().map(|layer| unpacked(store, layer)).collect();
     let packed = pack::blob(store, &layer, &Union::new(below?)?, options.format, None)?;
     Ok(packed.descriptor)
@@ -238,7 +239,16 @@ fn unpacked(store: &Store, wanted: &ImageLayer) -> Result<Layer, ExportError> {
         Some(layer) => Some(layer),
         None => store.layers().by_diff_id(&wanted.diff_id)?,
     };
-    layer.ok_or_else(|| ExportError::MissingLayer { diff_id: wanted.diff_id.clone() })
+    if let Some(layer) = layer {
+        return Ok(layer);
+    }
+    let missing = || ExportError::MissingLayer { diff_id: wanted.diff_id.clone() };
+    let blob = wanted.blob.as_ref().ok_or_else(missing)?;
+    if !store.blobs().contains(&blob.digest)? {
+        return Err(missing());
+    }
+    import::unpack_blob(store, blob, &wanted.diff_id)?;
+    store.layers().by_diff_id(&wanted.diff_id)?.ok_or_else(missing)
 }
 
 /// The same layer with OCI's media type, whatever docker called it.

@@ -11,7 +11,6 @@ mod ranges;
 mod referrers;
 mod request;
 mod size;
-mod size;
 mod tags;
 mod upload;
 mod watched;

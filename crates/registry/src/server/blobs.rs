@@ -56,7 +56,8 @@ pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Rep
     let (storage, of, wanted) = (Arc::clone(&registry.storage), repository.clone(), digest.clone());
     let bytes = blocking(move || storage.read_blob(&of, &wanted, part)).await?.ok_or_else(|| unknown(digest))?;
     let (head, _) = answer.into_parts();
-    Ok(Response::from_parts(head, flow::out(bytes)))
+    let registry = Arc::clone(registry);
+    Ok(Response::from_parts(head, flow::out(bytes, move |error| registry.tell(error))))
 }
 
 /// `DELETE`.

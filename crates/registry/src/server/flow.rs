@@ -31,22 +31,26 @@ fn broken(error: &tokio::task::JoinError) -> StorageError {
     StorageError { message: format!("a thread of the registry broke down: {error}"), is_full: false }
 }
 
-/// A body out of the storage.
-pub(super) fn out(bytes: storage::Bytes) -> Body {
+/// A body out of the storage. `tell` hears why it breaks off, if it does; the client sees no more than that.
+pub(super) fn out(bytes: storage::Bytes, tell: impl Fn(&StorageError) + Send + 'static) -> Body {
     let storage::Bytes { length, reader } = bytes;
     let first = (length > 0).then(|| read(reader, length));
-    streamed(stream::unfold((first, length), |(next, left)| async move {
+    streamed(stream::unfold((first, length, tell), |(next, left, tell)| async move {
         let (reader, piece) = match next?.await {
-            Ok(read) => read,
-            Err(error) => return Some((Err(io::Error::other(broken(&error))), (None, 0))),
+            Ok((reader, piece)) => (Some(reader), piece),
+            Err(error) => (None, Err(io::Error::other(broken(&error)))),
         };
-        match piece {
-            Ok(piece) => {
+        match (reader, piece) {
+            (Some(reader), Ok(piece)) => {
                 let left = left - piece.len() as u64;
                 let next = (left > 0).then(|| read(reader, left));
-                Some((Ok(piece), (next, left)))
+                Some((Ok(piece), (next, left, tell)))
             }
-            Err(error) => Some((Err(error), (None, 0))),
+            (_, piece) => {
+                let error = piece.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                tell(&StorageError { message: error.to_string(), is_full: false });
+                Some((Err(error), (None, 0, tell)))
+            }
         }
     }))
 }

@@ -115,7 +115,7 @@ impl Registry {
             Stop::Refused(refusal) => refusal.into_answer(),
             Stop::Answered(answer) => *answer,
             Stop::Failed(error) => {
-                (self.report)(&error);
+                self.tell(&error);
                 Refusal::from(&error).into_answer()
             }
         });
@@ -158,6 +158,11 @@ impl Registry {
             },
             _ => Ok(not_allowed(&route)),
         }
+    }
+
+    /// Tells of a failure of the storage.
+    pub(super) fn tell(&self, error: &StorageError) {
+        (self.report)(error);
     }
 
     /// Lets the upstream bring something, if there is one.

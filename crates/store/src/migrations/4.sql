@@ -24,6 +24,7 @@ CREATE TABLE registry_tags (
     repository TEXT NOT NULL, name TEXT NOT NULL, manifest TEXT NOT NULL, changed INTEGER NOT NULL,
     PRIMARY KEY (repository, name)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX registry_tags_in_order ON registry_tags (repository, lower(name), name);
 CREATE INDEX registry_tags_by_manifest ON registry_tags (repository, manifest);
 -- Uploads that were begun; their bytes so far are in `uploads/<id>`.
 CREATE TABLE registry_uploads (

@@ -42,6 +42,14 @@ const KEPT: &str = "WITH RECURSIVE kept (digest) AS (
         WHERE repository = ?1 AND kind = 'manifest'
     UNION SELECT m.digest FROM registry_manifests m JOIN kept ON m.subject = kept.digest WHERE m.repository = ?1)";
 
+impl RegistryPolicy {
+    /// What came later, in seconds since 1970, is young. If nothing shall be, what comes in this very second is not.
+    fn oldest(&self) -> i64 {
+        let young = i64::try_from(self.young.as_secs()).unwrap_or(i64::MAX);
+        if self.young.is_zero() { i64::MAX } else { now().saturating_sub(young) }
+    }
+}
+
 impl Registry<'_> {
     /// Takes out what the policy names; bytes go that nobody else needs.
     ///
@@ -49,7 +57,7 @@ impl Registry<'_> {
     /// What the disk or the database refuses.
     pub fn collect(&self, policy: &RegistryPolicy) -> Result<RegistryCollected> {
         let mut collected = RegistryCollected::default();
-        let oldest = now() - i64::try_from(policy.young.as_secs()).unwrap_or(i64::MAX);
+        let oldest = policy.oldest();
         for repository in self.all()? {
             let found = match policy.dry_run {
                 true => self.foresee(&repository, policy, oldest)?,
@@ -63,13 +71,14 @@ impl Registry<'_> {
         let mut gone: Vec<String> = gone.collect();
         gone.sort();
         gone.dedup();
-        if policy.dry_run {
-            collected.bytes = self.would_free(&collected, &gone)?;
-            return Ok(collected);
-        }
-        self.sync()?;
-        collected.bytes = crate::prune::free_blobs(self.store, &gone)?;
-        let (uploads, bytes) = self.sweep_uploads(policy.young)?;
+        collected.bytes = match policy.dry_run {
+            true => self.would_free(&collected, &gone)?,
+            false => {
+                self.sync()?;
+                crate::prune::free_blobs(self.store, &gone)?
+            }
+        };
+        let (uploads, bytes) = self.sweep_uploads(policy.young, policy.dry_run)?;
         collected.uploads = uploads;
         collected.bytes += bytes;
         Ok(collected)

@@ -74,7 +74,7 @@ impl Registry<'_> {
     /// What the database refuses.
     pub fn tags(&self, repository: &str, after: Option<&str>, limit: usize) -> Result<Vec<RegistryTag>> {
         let query = "SELECT name, manifest, changed FROM registry_tags WHERE repository = ?1
-            AND (lower(name), name) > (lower(?2), ?2) ORDER BY lower(name), name LIMIT ?3";
+            AND lower(name) >= lower(?2) AND (lower(name), name) > (lower(?2), ?2) ORDER BY lower(name), name LIMIT ?3";
         self.store.database.read(|db| {
             let mut statement = db.prepare_cached(query)?;
             let row = |row: &rusqlite::Row<'_>| {

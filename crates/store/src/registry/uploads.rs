@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -137,11 +138,11 @@ impl Registry<'_> {
     }
 
     /// Removes uploads into which nothing came for so long, and what is left of others. Tells how many went, and how
-    /// many bytes.
+    /// many bytes; a dry run only tells.
     ///
     /// # Errors
     /// What the disk or the database refuses.
-    pub fn sweep_uploads(&self, idle: Duration) -> Result<(u64, u64)> {
+    pub fn sweep_uploads(&self, idle: Duration, dry_run: bool) -> Result<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0);
         for path in crate::check::listed(&directory(self.store))? {
             let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -151,11 +152,15 @@ impl Registry<'_> {
             if SystemTime::now().duration_since(written).unwrap_or_default() < idle {
                 continue;
             }
-            forget(self.store, &id)?;
-            self.store.session.discard(&path)?;
-            (count, bytes) = (count + 1, bytes + status.len());
+            (count, bytes) = (count + 1, bytes + status.blocks() * 512);
+            if !dry_run {
+                forget(self.store, &id)?;
+                self.store.session.discard(&path)?;
+            }
         }
-        self.forget_fileless()?;
+        if !dry_run {
+            self.forget_fileless()?;
+        }
         Ok((count, bytes))
     }
 

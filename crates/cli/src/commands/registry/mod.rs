@@ -1,5 +1,6 @@
 //! `registry`: one's own registry over the images' store.
 
+mod before;
 mod gc;
 mod ls;
 mod serve;

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Whose;
+use super::before::Before;
 use crate::commands::caller::Caller;
 use crate::failure::{self, Failure, chain};
 use crate::output;
@@ -24,6 +25,8 @@ pub(crate) struct ServeArguments {
     /// Where to listen; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     listen: String,
+    #[command(flatten)]
+    before: Before,
     /// How long requests may go on after a signal
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = crate::config::duration)]
     grace: Duration,
@@ -47,7 +50,8 @@ pub(crate) fn run(caller: &Caller, arguments: &ServeArguments) -> Result<ExitCod
     let root = store.root().to_owned();
     let shelf = Shelf::open(store.clone()).map_err(|error| failure::of_store(&error, &root))?;
     let serving = Serving { connections: connections(), grace: arguments.grace, ..Serving::default() };
-    let registry = Arc::new(Registry::new(Arc::new(shelf)).with_report(Box::new(report)));
+    let serving = arguments.before.serving(serving)?;
+    let registry = Arc::new(arguments.before.registry(Arc::new(shelf))?.with_report(Box::new(report)));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)))
@@ -108,7 +112,7 @@ impl Signals {
 async fn sweep(store: Store) {
     loop {
         let store = store.clone();
-        let swept = tokio::task::spawn_blocking(move || store.registry().sweep_uploads(SWEEP.1)).await;
+        let swept = tokio::task::spawn_blocking(move || store.registry().sweep_uploads(SWEEP.1, false)).await;
         if let Ok(Err(error)) = swept {
             eprintln!("ERROR: {}", chain(&error));
         }
