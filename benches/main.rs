@@ -2,6 +2,7 @@
 //! Absolute times depend on the machine; these ratios hardly do. Started by `cargo xtask bench`, as root.
 
 mod cache;
+mod images;
 mod measure;
 
 use std::fs;
@@ -23,6 +24,7 @@ fn main() {
     copy_many_files(&kiln);
     cache::all(&kiln);
     run_container(&kiln);
+    images::all(&kiln);
 }
 
 /// Thirty `RUN true N` against thirty times `runc run` of the same, per step. The build's start and end count.

@@ -29,7 +29,7 @@ pub(crate) const TESTS: &[&str] = &[
 ];
 
 /// For the comparisons of `bench`.
-pub(crate) const BENCH: &[&str] = &["e2fsprogs", "mount", "runc", "umoci", "util-linux"];
+pub(crate) const BENCH: &[&str] = &["docker-registry", "e2fsprogs", "gzip", "mount", "runc", "skopeo", "tar", "umoci", "util-linux", "zstd"];
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn ensure(packages: &[&str]) -> Outcome {
