@@ -86,7 +86,8 @@ fn one(host: &Host, arguments: &PushArguments, name: &Reference) -> Result<(), F
     if images.is_empty() {
         return Err(Failure::new(format!("tag does not exist: {}", name.familiar())));
     }
-    let parcel = Parcel::of_images(&host.store, &images).map_err(|error| failed(&error))?;
+    let known = host.store.images().root(&name.to_string()).map_err(|error| failed(&error))?;
+    let parcel = Parcel::of_images(&host.store, &images, known.as_ref()).map_err(|error| failed(&error))?;
     let tell = |layer: &SentLayer| {
         if !arguments.quiet {
             // Whether anybody reads it decides nothing.

@@ -14,7 +14,7 @@ use kiln_registry::{BlobSource, Client, Sent};
 use kiln_store::{Image, Store};
 use tokio::task::JoinSet;
 
-use crate::export::{ExportError, ExportOptions, ImageContent, Parts, of_contents, root};
+use crate::export::{ExportError, ExportOptions, Exported, ImageContent, Whole};
 use crate::pull::{self, PullError, Unpulled};
 pub use source::StoredBlob;
 
@@ -35,13 +35,11 @@ pub enum PushError {
     GivenUp,
 }
 
-/// An image, or several platforms of one, made ready: every blob is in the store, every document is known.
+/// An image, or several platforms of one, made ready: every document is known, and every blob is in the store or can be
+/// had elsewhere.
 #[derive(Clone, Debug)]
 pub struct Parcel {
-    root: Descriptor,
-    /// The index of platforms, where `root` is one.
-    index: Option<Vec<u8>>,
-    parts: Vec<Parts>,
+    whole: Whole,
 }
 
 /// What became of a layer.
@@ -64,46 +62,34 @@ impl Parcel {
         options: &ExportOptions,
         task: &Task,
     ) -> Result<Parcel, ExportError> {
-        Parcel::new(of_contents(store, images, options, task)?, options)
+        Ok(Parcel { whole: Whole::of_contents(store, images, options, task)? })
     }
 
-    /// Packs images of the store, one a platform; with the manifests that they came with, where those are here.
+    /// Packs images of the store, one a platform, with the manifests that they came with or were kept with. `known` is
+    /// what they go by together ([`kiln_store::Images::root`]): it is sent as it is if it lists these images and no
+    /// others.
     ///
     /// # Errors
     /// All that packing can meet.
-    pub fn of_images(store: &Store, images: &[Image]) -> Result<Parcel, ExportError> {
-        let options = ExportOptions::default();
-        let parts = images.iter().map(|image| Parts::of_image(store, image, &options));
-        Parcel::new(parts.collect::<Result<_, _>>()?, &options)
-    }
-
-    fn new(parts: Vec<Parts>, options: &ExportOptions) -> Result<Parcel, ExportError> {
-        let (root, index) = root(&parts, options)?;
-        Ok(Parcel { root, index, parts })
+    pub fn of_images(store: &Store, images: &[Image], known: Option<&Descriptor>) -> Result<Parcel, ExportError> {
+        Ok(Parcel { whole: Whole::of_images(store, images, known)? })
     }
 
     /// The manifest, or the index of several platforms.
     pub fn descriptor(&self) -> &Descriptor {
-        &self.root
+        &self.whole.root
     }
 
-    /// The digests of the configs, one a platform.
-    pub fn configs(&self) -> Vec<Digest> {
-        self.parts.iter().map(|part| part.config_descriptor.digest.clone()).collect()
+    /// What there is to tell of it.
+    pub fn exported(&self) -> Exported {
+        self.whole.exported()
     }
 
     /// The layers, bottom first, each once.
     fn layers(&self) -> Vec<Descriptor> {
         let mut seen = BTreeSet::new();
-        let all = self.parts.iter().flat_map(|part| &part.layers);
+        let all = self.whole.parts.iter().flat_map(|part| &part.layers);
         all.filter(|layer| seen.insert(layer.digest.clone())).cloned().collect()
-    }
-
-    fn root_bytes(&self) -> &[u8] {
-        match (&self.index, self.parts.as_slice()) {
-            (None, [one]) => &one.manifest,
-            (index, _) => index.as_deref().unwrap_or_default(),
-        }
     }
 }
 
@@ -121,17 +107,17 @@ pub async fn image(
     observe: &(dyn Fn(&SentLayer) + Sync),
 ) -> Result<Descriptor, PushError> {
     send_layers(store, registry, reference, parcel, observe).await?;
-    for part in &parcel.parts {
+    for part in &parcel.whole.parts {
         let config: Arc<dyn BlobSource> = Arc::new(Bytes::from(part.config.clone()));
         registry.push_blob(reference, &part.config_descriptor, None, config).await?;
-        if parcel.index.is_some() {
+        if parcel.whole.index.is_some() {
             let by_digest = reference.with_digest(part.descriptor.digest.clone());
             let manifest = Bytes::from(part.manifest.clone());
             registry.push_manifest(&by_digest, part.descriptor.media_type.clone(), manifest).await?;
         }
     }
-    let raw = Bytes::copy_from_slice(parcel.root_bytes());
-    Ok(registry.push_manifest(reference, parcel.root.media_type.clone(), raw).await?)
+    let raw = Bytes::copy_from_slice(parcel.whole.root_bytes());
+    Ok(registry.push_manifest(reference, parcel.whole.root.media_type.clone(), raw).await?)
 }
 
 async fn send_layers(
