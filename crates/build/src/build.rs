@@ -394,9 +394,9 @@ fn sorted(written: Vec<Written>) -> (Vec<Option<Exported>>, Vec<Push>) {
     let exported = written.into_iter().map(|written| match written {
         Written::Done(exported) => exported,
         Written::Packed(push) => {
-            let (descriptor, configs) = (push.parcel.descriptor().clone(), push.parcel.configs());
+            let exported = push.parcel.exported();
             pushes.push(push);
-            Some(Exported { descriptor, configs })
+            Some(exported)
         }
     });
     (exported.collect(), pushes)

@@ -118,7 +118,11 @@ impl Built<'_> {
         let (images, exported) = if kept.packed {
             let options = self.options(&kept.form);
             let stored = export::store_packed_images(self.store, self.images, &kept.names, &options, task);
-            stored.map(|(images, exported)| (images, Some(exported))).map_err(failed)?
+            let (images, exported) = stored.map_err(failed)?;
+            let ids: Vec<Digest> = images.iter().map(|image| image.id.clone()).collect();
+            let names = kept.digest_names(&exported.descriptor.digest);
+            export::name_images(self.store, &ids, &names, Some(&exported.descriptor)).map_err(failed)?;
+            (images, Some(exported))
         } else {
             (export::store_images(self.store, self.images, &kept.names).map_err(failed)?, None)
         };

@@ -49,7 +49,7 @@ async fn one(
 ) -> Result<(), BuildError> {
     let task = progress.task(format!("pushing {name}"));
     task.start();
-    let pushed = push::image(store, registry, name, parcel, &|layer| tell(&task, layer)).await;
+    let pushed = push::image(store, registry, name, parcel, &task, &|layer| tell(&task, layer)).await;
     task.finish(match &pushed {
         Ok(_) => Outcome::Done,
         Err(error) => Outcome::Failed(chain(error)),
@@ -63,9 +63,10 @@ fn failed(name: &Reference, error: &dyn std::error::Error) -> BuildError {
 
 fn tell(task: &Task, layer: &SentLayer) {
     let how = match &layer.sent {
-        Sent::Existed => "is there already".to_owned(),
-        Sent::Mounted(from) => format!("mounted from {from}"),
-        Sent::Uploaded => "pushed".to_owned(),
+        None => "is left to the web servers that its descriptor names".to_owned(),
+        Some(Sent::Existed) => "is there already".to_owned(),
+        Some(Sent::Mounted(from)) => format!("mounted from {from}"),
+        Some(Sent::Uploaded) => "pushed".to_owned(),
     };
     task.log(Stream::Stdout, format!("{} {how}\n", layer.digest.short()).as_bytes());
 }

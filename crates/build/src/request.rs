@@ -10,7 +10,7 @@ use kiln_graph::{ExtraHost, NetworkMode, Ulimit};
 use kiln_images::compression::Format;
 use kiln_images::export::{Annotation, MediaTypes};
 use kiln_images::load::Selector;
-use kiln_oci::{Platform, Reference};
+use kiln_oci::{Digest, Platform, Reference};
 use kiln_sandbox::Bounds;
 
 /// A build.
@@ -150,6 +150,14 @@ pub struct Kept {
     pub form: ImageForm,
     /// Its layers are compressed and its manifest is made now, not when somebody wants them.
     pub packed: bool,
+}
+
+impl Kept {
+    /// The names that end in the digest of what is kept.
+    pub fn digest_names(&self, digest: &Digest) -> Vec<Reference> {
+        let repositories = self.names.iter().filter(|_| self.canonical).chain(&self.dangling_prefix);
+        repositories.map(|repository| repository.with_digest(digest.clone())).collect()
+    }
 }
 
 /// How the manifest and the layers of an image are written.

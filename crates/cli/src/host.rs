@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_registry::server::MirrorAddress;
 use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig};
 use kiln_runtime::Tier;
 use kiln_store::{Mode, Store};
 
 use crate::failure::{self, Failure, chain};
-
-/// Where Docker keeps certificates of registries.
-const CERTIFICATES: &str = "/etc/docker/certs.d";
 
 /// What commands work with.
 pub(crate) struct Host {
@@ -90,16 +88,28 @@ fn root_directory(given: Option<&Path>, was_root: bool, home: Option<&Path>) -> 
 }
 
 fn registry(home: Option<&Path>) -> Result<Client, Failure> {
+    client(home, connections()?)
+}
+
+fn client(home: Option<&Path>, config: Config) -> Result<Client, Failure> {
     let credentials: Arc<dyn CredentialSource> = match docker_directory(home) {
         Some(directory) => Arc::new(docker_config(&directory)?),
         None => Arc::new(Anonymous),
     };
-    Ok(Client::new(connections(), credentials))
+    Ok(Client::new(config, credentials))
 }
 
-/// How registries are connected to.
-pub(crate) fn connections() -> Config {
-    Config { certificates: vec![PathBuf::from(CERTIFICATES)], ..Config::default() }
+/// The way to one registry, connected to as its address says.
+pub(crate) fn client_of(address: &MirrorAddress) -> Result<Client, Failure> {
+    let mut config = connections()?;
+    let host = config.hosts.entry(address.domain.clone()).or_default();
+    host.security = address.security.or(host.security);
+    client(home().as_deref(), config)
+}
+
+/// How registries are connected to, as the configuration files say.
+pub(crate) fn connections() -> Result<Config, Failure> {
+    Ok(crate::config::Config::load()?.registries.client())
 }
 
 /// Where docker's command line keeps its settings for this user.

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kiln_engine::age;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 const FORMAT: &[BorrowedFormatItem<'_>] =
@@ -14,6 +15,12 @@ const FORMAT: &[BorrowedFormatItem<'_>] =
 pub(crate) fn text(seconds: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
     moment.and_then(|moment| moment.format(FORMAT).ok()).unwrap_or_else(|| "N/A".into())
+}
+
+/// `2024-01-02T03:04:05Z`
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "N/A".into())
 }
 
 /// `5 minutes ago`
@@ -40,8 +47,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         _ if text.ends_with('Z') || text.get(19..)?.contains(['+', '-']) => text.to_owned(),
         _ => format!("{text}Z"),
     };
-    let rfc3339 = &time::format_description::well_known::Rfc3339;
-    OffsetDateTime::parse(&whole, rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+    OffsetDateTime::parse(&whole, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
 #[cfg(test)]

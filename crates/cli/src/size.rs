@@ -4,21 +4,31 @@ const UNITS: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 
 /// `4.26MB`, `0B`: three digits that matter.
 pub(crate) fn words(bytes: u64) -> String {
+    with_digits(bytes, 3)
+}
+
+/// `4.262MB`: four digits that matter.
+pub(crate) fn precise(bytes: u64) -> String {
+    with_digits(bytes, 4)
+}
+
+fn with_digits(bytes: u64, digits: usize) -> String {
     let mut size = bytes as f64;
     let mut unit = 0;
     while size >= 1000.0 && unit + 1 < UNITS.len() {
         size /= 1000.0;
         unit += 1;
     }
-    format!("{}{}", three_digits(size), UNITS.get(unit).unwrap_or(&"B"))
+    format!("{}{}", significant(size, digits), UNITS.get(unit).unwrap_or(&"B"))
 }
 
-/// As `%.3g` of a number below 1000.
-fn three_digits(number: f64) -> String {
+/// As `%.3g` of a number below 1000, with that many digits.
+fn significant(number: f64, digits: usize) -> String {
+    let half = 0.5 * 10f64.powi(1 - digits as i32);
     let decimals = match number {
-        n if n >= 99.95 => 0,
-        n if n >= 9.995 => 1,
-        _ => 2,
+        n if n >= 100.0 * (1.0 - half / 10.0) => digits.saturating_sub(3),
+        n if n >= 10.0 * (1.0 - half / 10.0) => digits.saturating_sub(2),
+        _ => digits.saturating_sub(1),
     };
     let text = format!("{number:.decimals$}");
     if !text.contains('.') {
@@ -67,6 +77,10 @@ mod tests {
         check(123_456_789, "123MB");
         check(10_040_000_000, "10GB");
         check(99_960_000, "100MB");
+        assert_eq!(
+            (precise(1_234_567), precise(999), precise(4_261_550)),
+            ("1.235MB".into(), "999B".into(), "4.262MB".into())
+        );
     }
 
     #[test]

@@ -80,6 +80,26 @@ pub enum Error {
         /// Twelve digits of the image's id.
         image: String,
     },
+    /// An id was given for an image that a running container needs.
+    #[error(
+        "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}"
+    )]
+    ImageRuns {
+        /// Twelve digits of the image's id.
+        image: String,
+        /// Twelve digits of the container's id.
+        container: String,
+    },
+    /// An id was given for an image that a container needs which does not run.
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}"
+    )]
+    ImageStopped {
+        /// Twelve digits of the image's id.
+        image: String,
+        /// Twelve digits of the container's id.
+        container: String,
+    },
     /// An id was given for an image that several repositories name.
     #[error("conflict: unable to delete {0} (must be forced) - image is referenced in multiple repositories")]
     SeveralRepositories(String),
@@ -94,6 +114,9 @@ pub enum Error {
     /// The reference cannot be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// The name of an image that is looked for cannot be one.
+    #[error("{0}")]
+    ImageName(ReferenceError),
     /// An `--add-host` value is not `NAME:ADDRESS`.
     #[error("bad format for add-host: \"{0}\"")]
     ExtraHost(String),

@@ -1,41 +1,43 @@
 //! The document that a name stands for: the index of its platforms, or the manifest, with all that a user or another
-//! registry put into it. The store does not read it: whether it still fits the images of the name is for those to see
-//! who know documents. A name that is given away loses it.
+//! registry put into it or beside it. The store does not read it: whether it still fits the images of the name is for
+//! those to see who know documents. A name that is given away loses it.
 
-use kiln_oci::Digest;
+use kiln_oci::Descriptor;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::database::digest;
+use crate::database::{json, to_json};
 use crate::error::Result;
 use crate::images::Images;
 
 impl Images<'_> {
     /// The document of a full name, if one is known; its blob may be gone.
-    pub fn root(&self, name: &str) -> Result<Option<Digest>> {
+    pub fn root(&self, name: &str) -> Result<Option<Descriptor>> {
         self.store.database.read(|db| {
             let query = "SELECT root FROM image_names WHERE name = ?1 AND root IS NOT NULL ORDER BY position LIMIT 1";
-            db.prepare_cached(query)?.query_row([name], |row| digest(row, 0)).optional()
+            db.prepare_cached(query)?.query_row([name], |row| json(row, 0)).optional()
         })
     }
 
-    /// Says which blob is the document of a full name. Nothing happens if no image has the name.
-    pub fn set_root(&self, name: &str, root: &Digest) -> Result<()> {
+    /// Says what the document of a full name is, a blob, with its annotations. Nothing happens if no image has the
+    /// name.
+    pub fn set_root(&self, name: &str, root: &Descriptor) -> Result<()> {
         self.store.database.write(|db| {
-            db.execute("UPDATE image_names SET root = ?2 WHERE name = ?1", (name, root.to_string()))?;
+            db.execute("UPDATE image_names SET root = ?2 WHERE name = ?1", (name, to_json(root)?))?;
             Ok(())
         })
     }
 }
 
-/// The documents of all names, as texts.
+/// The digests of the documents of all names, as texts.
 pub(crate) fn all(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = db.prepare_cached("SELECT DISTINCT root FROM image_names WHERE root IS NOT NULL")?;
+    let mut statement =
+        db.prepare_cached("SELECT DISTINCT root ->> '$.digest' FROM image_names WHERE root IS NOT NULL")?;
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use kiln_oci::{Digest, Platform};
+    use kiln_oci::{Descriptor, Digest, MediaType, Platform};
 
     use crate::images::NewImage;
     use crate::prune::Prune;
@@ -49,15 +51,17 @@ mod tests {
             |id: &Digest| NewImage { id: id.clone(), platform: Platform::host(), manifest: None, layers: Vec::new() };
         let dangling = Prune { dangling_images: true, ..Prune::default() };
         let (one, other, index) = (blob(b"one"), blob(b"other"), blob(b"index"));
+        let mut root = Descriptor::new(MediaType::OciIndex, index.clone(), 5);
+        root.annotations.insert("key".into(), "value".into());
         store.images().insert(&image(&one)).unwrap();
         store.images().insert(&image(&other)).unwrap();
-        store.images().set_root("name", &index).unwrap();
+        store.images().set_root("name", &root).unwrap();
         assert_eq!(store.images().root("name").unwrap(), None);
 
         store.images().tag("other", &other).unwrap();
         store.images().tag("name", &one).unwrap();
-        store.images().set_root("name", &index).unwrap();
-        assert_eq!(store.images().root("name").unwrap(), Some(index.clone()));
+        store.images().set_root("name", &root).unwrap();
+        assert_eq!(store.images().root("name").unwrap(), Some(root.clone()));
         store.leases().release().unwrap();
         store.prune(&dangling).unwrap();
         assert!(store.blobs().contains(&index).unwrap());

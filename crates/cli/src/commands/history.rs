@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use super::listing::{self, Listing};
+use crate::arguments::go_bool;
 use crate::failure::Failure;
 use crate::{moment, size};
 
@@ -16,17 +17,20 @@ use crate::{moment, size};
 const CREATED_BY_LENGTH: usize = 45;
 const MISSING: &str = "<missing>";
 
-const TABLE: Listing = Listing {
-    table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
-    headings: &[
-        ("Comment", "COMMENT"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedBy", "CREATED BY"),
-        ("CreatedSince", "CREATED"),
-        ("ID", "IMAGE"),
-        ("Size", "SIZE"),
-    ],
-};
+const HEADINGS: &[(&str, &str)] = &[
+    ("Comment", "COMMENT"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("CreatedSince", "CREATED"),
+    ("ID", "IMAGE"),
+    ("Size", "SIZE"),
+];
+
+const FOR_PEOPLE: Listing =
+    Listing { table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}", headings: HEADINGS };
+
+const FOR_MACHINES: Listing =
+    Listing { table: "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}", headings: HEADINGS };
 
 /// The flags of `history`.
 #[derive(clap::Args, Debug)]
@@ -37,7 +41,7 @@ pub(crate) struct HistoryArguments {
     #[arg(long)]
     format: Option<String>,
     /// Ages and sizes for people: true (the default) or false
-    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true")]
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, value_parser = go_bool)]
     human: bool,
     /// Do not shorten
     #[arg(long)]
@@ -56,7 +60,8 @@ pub(crate) fn run(caller: &Caller, arguments: &HistoryArguments) -> Result<ExitC
     let steps = engine(&host).history(&arguments.image, arguments.platform.as_ref())?;
     let rows: Vec<Value> = steps.iter().map(|step| row(step, arguments)).collect();
     let format = arguments.format.as_deref();
-    TABLE.print(if arguments.quiet && format.is_none() { Some("{{.ID}}") } else { format }, &rows)?;
+    let listing = if arguments.human { FOR_PEOPLE } else { FOR_MACHINES };
+    listing.print(if arguments.quiet && format.is_none() { Some("{{.ID}}") } else { format }, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,13 +73,13 @@ fn row(step: &HistoryRow, arguments: &HistoryArguments) -> Value {
     };
     let created_by = step.created_by.replace('\t', " ");
     let created_by = if arguments.no_trunc { created_by } else { listing::shortened(&created_by, CREATED_BY_LENGTH) };
-    let at = step.created.map_or_else(|| "N/A".to_owned(), moment::text);
+    let at = moment::rfc3339(step.created.unwrap_or_default());
     let since = step.created.map_or_else(|| "N/A".to_owned(), moment::ago);
     json!({
         "Comment": step.comment,
         "CreatedAt": at,
         "CreatedBy": created_by,
-        "CreatedSince": if arguments.human { &since } else { &at },
+        "CreatedSince": since,
         "ID": id,
         "Size": if arguments.human { size::words(step.size) } else { step.size.to_string() },
     })

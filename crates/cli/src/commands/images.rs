@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::engine;
 use super::filters::{Filters, glob};
-use super::listing::{self, Listing};
+use super::listing::Listing;
 use crate::failure::Failure;
 use crate::{moment, size};
 
@@ -26,6 +26,7 @@ const HEADINGS: &[(&str, &str)] = &[
     ("Size", "SIZE"),
     ("Tag", "TAG"),
     ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
 ];
 
 const PLAIN: Listing =
@@ -35,6 +36,9 @@ const WITH_DIGESTS: Listing = Listing {
     table: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
     headings: HEADINGS,
 };
+
+/// What stands for what a list does not count.
+const NOT_COUNTED: &str = "N/A";
 
 /// What stands for a name, a tag or a digest that is not there.
 const NONE: &str = "<none>";
@@ -51,7 +55,7 @@ pub(crate) struct ImagesArguments {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Only what satisfies this: before, dangling, label, reference, since
+    /// Only what satisfies this: before, dangling, label, reference, since, until
     #[arg(short, long = "filter", value_name = "NAME=VALUE")]
     filters: Vec<String>,
     /// Format the output: table, table TEMPLATE, json, or a Go template
@@ -63,10 +67,23 @@ pub(crate) struct ImagesArguments {
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
+    /// List platforms of images as a tree (not supported yet)
+    #[arg(long, hide = true)]
+    tree: bool,
+}
+
+impl ImagesArguments {
+    /// Whether anything that is printed may be a digest.
+    fn shows_digests(&self) -> bool {
+        self.digests || self.format.as_deref().is_some_and(|format| format.contains("{{.Digest}}"))
+    }
 }
 
 /// Lists.
 pub(crate) fn run(caller: &Caller, arguments: &ImagesArguments) -> Result<ExitCode, Failure> {
+    if arguments.tree {
+        return Err(Failure::new("not supported yet: --tree"));
+    }
     let filters = Filters::parse(&arguments.filters, &FILTERS)?;
     let host = caller.host()?;
     let images = selected(engine(&host).images()?, &filters, arguments.repository.as_deref())?;
@@ -114,11 +131,13 @@ impl Bounds {
                 image.tags.iter().any(|tag| is_named(tag, name))
                     || image.id.hex().starts_with(name.trim_start_matches("sha256:"))
             });
-            let missing = || Failure::new(format!("Error response from daemon: No such image: {name}"));
+            let whole = name.parse::<Reference>().map_or(name.clone(), |name| name.with_default_tag().familiar());
+            let missing = || Failure::new(format!("Error response from daemon: No such image: {whole}"));
             found.map(|image| image.created.unwrap_or_default()).ok_or_else(missing)
         };
         let after = filters.values("since").iter().map(made).collect::<Result<Vec<_>, _>>()?.into_iter().max();
-        let before = filters.values("before").iter().map(made).collect::<Result<Vec<_>, _>>()?.into_iter().min();
+        let before = filters.values("before").iter().map(made).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let before = before.chain(filters.until()?).min();
         Ok(Bounds { after, before })
     }
 
@@ -135,37 +154,50 @@ fn is_named(tag: &str, pattern: &str) -> bool {
     glob(&pattern, tag) || glob(&pattern, name)
 }
 
-/// A row for each tag; one for an image without any.
+/// A row for each tag, and for each repository of which there is a digest only; one for an image without any.
 fn rows(image: &ImageSummary, arguments: &ImagesArguments) -> Vec<Value> {
-    if image.tags.is_empty() {
-        return vec![row(image, NONE, NONE, NONE, arguments)];
-    }
-    if arguments.quiet && arguments.format.is_none() {
-        return vec![row(image, NONE, NONE, NONE, arguments)];
-    }
-    let row_of = |tag: &String| {
-        let (name, tag) = tag.rsplit_once(':').unwrap_or((tag, NONE));
-        let of_name = |digest: &&String| digest.rsplit_once('@').is_some_and(|(repository, _)| repository == name);
-        let digest = image.digests.iter().find(of_name).and_then(|digest| digest.rsplit_once('@'));
-        row(image, name, tag, digest.map_or(NONE, |(_, digest)| digest), arguments)
+    let shows_digests = arguments.shows_digests();
+    let digest_in = |repository: &str| {
+        let mut pairs = image.digests.iter().filter_map(|digest| digest.split_once('@'));
+        pairs.find(|(name, _)| *name == repository).map(|(_, digest)| digest)
     };
-    image.tags.iter().map(row_of).collect()
+    let tags: Vec<(&str, &str)> = image.tags.iter().filter_map(|tag| split_tag(tag)).collect();
+    let mut rows: Vec<Value> = tags
+        .iter()
+        .map(|(name, tag)| {
+            let digest = digest_in(name).filter(|_| shows_digests);
+            row(image, name, tag, digest.unwrap_or(NONE), arguments)
+        })
+        .collect();
+    let by_digest = image.tags.iter().filter_map(|tag| tag.split_once('@'));
+    for (name, digest) in by_digest.filter(|(name, _)| !tags.iter().any(|(tagged, _)| tagged == name)) {
+        rows.push(row(image, name, NONE, if arguments.digests { digest } else { "" }, arguments));
+    }
+    if rows.is_empty() {
+        rows.push(row(image, NONE, NONE, NONE, arguments));
+    }
+    rows
+}
+
+/// Repository and tag of a name that has one.
+fn split_tag(name: &str) -> Option<(&str, &str)> {
+    if name.contains('@') { None } else { name.rsplit_once(':') }
 }
 
 fn row(image: &ImageSummary, name: &str, tag: &str, digest: &str, arguments: &ImagesArguments) -> Value {
     let id = if arguments.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
     json!({
-        "Containers": image.containers.to_string(),
-        "CreatedAt": image.created.map_or_else(|| "N/A".into(), moment::text),
-        "CreatedSince": image.created.map_or_else(|| "N/A".into(), moment::ago),
+        "Containers": NOT_COUNTED,
+        "CreatedAt": image.created.map_or_else(|| NOT_COUNTED.into(), moment::text),
+        "CreatedSince": image.created.map_or_else(|| NOT_COUNTED.into(), moment::ago),
         "Digest": digest,
         "ID": id,
-        "Labels": listing::labels(&image.labels),
         "Repository": name,
-        "SharedSize": "N/A",
+        "SharedSize": NOT_COUNTED,
         "Size": size::words(image.size),
         "Tag": tag,
-        "UniqueSize": "N/A",
+        "UniqueSize": NOT_COUNTED,
+        "VirtualSize": size::precise(image.size),
     })
 }
 

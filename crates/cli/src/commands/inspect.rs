@@ -134,7 +134,7 @@ fn anything(engine: &Engine, name: &str) -> Result<Value, Failure> {
         shown => return Ok(shown?),
     }
     match engine.inspect_image(name, None) {
-        Err(Error::NoSuchImage(_) | Error::Reference(_)) => {}
+        Err(Error::NoSuchImage(_) | Error::ImageName(_)) => {}
         shown => return shown.map_err(|error| refusal::of_engine(&error)),
     }
     let missing = || Failure::new(format!("Error: No such object: {name}"));

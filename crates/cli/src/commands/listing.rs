@@ -6,6 +6,9 @@ use crate::failure::Failure;
 use crate::template::{self, Failed, Template};
 use crate::{output, table};
 
+/// The formats that are a whole row as JSON.
+const WHOLE_ROW: [&str; 2] = ["json", "{{json .}}"];
+
 /// How rows are shown that nobody said anything about.
 pub(super) struct Listing {
     /// The template of a row, cells separated by tabs.
@@ -22,6 +25,7 @@ impl Listing {
         let own = format.strip_prefix("table").map(|own| if own.trim().is_empty() { self.table } else { own.trim() });
         match own {
             Some(cells) => self.print_table(&template::of_flag(cells)?, rows),
+            None if WHOLE_ROW.contains(&format.as_str()) => print_json(rows),
             None => print_lines(&template::of_flag(&format)?, rows),
         }
     }
@@ -38,6 +42,15 @@ impl Listing {
     }
 }
 
+/// Rows as JSON, a line each, with what HTML gives a meaning to escaped as Go's encoder does.
+fn print_json(rows: &[Value]) -> Result<(), Failure> {
+    let lines = rows.iter().map(|row| {
+        let line = row.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+        line + "\n"
+    });
+    output::text(lines.collect::<String>())
+}
+
 fn print_lines(template: &Template, rows: &[Value]) -> Result<(), Failure> {
     let mut text = String::new();
     for row in rows {
@@ -49,7 +62,7 @@ fn print_lines(template: &Template, rows: &[Value]) -> Result<(), Failure> {
 }
 
 fn failure(failed: &Failed) -> Failure {
-    Failure::new(failed.error.to_string())
+    Failure::new(format!("template parsing error: {}", failed.error))
 }
 
 /// A text of at most so many characters, with an ellipsis for what is left out.

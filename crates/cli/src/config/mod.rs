@@ -4,6 +4,7 @@
 //! names. This module knows files and keys, not what the values are used for.
 
 mod read;
+mod registries;
 mod value;
 
 use std::num::NonZeroUsize;
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) build: BuildConfig,
     /// `[gc]`.
     pub(crate) gc: GcConfig,
+    /// `[registries]` and `[registry]`.
+    pub(crate) registries: registries::RegistriesConfig,
 }
 
 /// `[build]`: how builds run.
@@ -106,6 +109,8 @@ impl Config {
                 ("keep-newer-than", json!(time(keep_newer_than))),
                 ("cache-mounts-quota", json!(space(cache_mounts_quota))),
             ]),
+            "Registries": self.registries.shown(),
+            "Registry": self.registries.shown_hosts(),
         })
     }
 }

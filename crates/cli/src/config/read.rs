@@ -11,7 +11,7 @@ use super::value::{Space, duration};
 use super::{BuildConfig, Config, GcConfig};
 use crate::failure::Failure;
 
-const TABLES: [&str; 2] = ["build", "gc"];
+const TABLES: [&str; 4] = ["build", "gc", "registries", "registry"];
 const BUILD: [&str; 4] = ["jobs", "step-timeout", "step-memory", "step-cpus"];
 const GC: [&str; 4] = ["quota", "keep-free", "keep-newer-than", "cache-mounts-quota"];
 
@@ -24,11 +24,15 @@ pub(super) struct Problem {
     hint: Option<String>,
 }
 
-type Result<T> = std::result::Result<T, Problem>;
+pub(super) type Result<T> = std::result::Result<T, Problem>;
 
 impl Problem {
-    fn at(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span: Some(span), message: message.into(), hint: None }
+    }
+
+    pub(super) fn with_hint(self, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), ..self }
     }
 
     /// As a person reads it: file, line and column, the line, the hint.
@@ -71,16 +75,18 @@ pub(super) fn into(config: &mut Config, text: &str) -> Result<()> {
         match key.get_ref().as_ref() {
             "build" => entries(value, |key, value| build(&mut config.build, key, value))?,
             "gc" => entries(value, |key, value| gc(&mut config.gc, key, value))?,
+            "registries" => entries(value, |key, value| config.registries.take(key, value))?,
+            "registry" => entries(value, |key, value| config.registries.take_host(key, value))?,
             _ => return Err(unknown(key, None, &TABLES)),
         }
     }
     Ok(())
 }
 
-type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
-type Of<'i> = Spanned<DeValue<'i>>;
+pub(super) type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
+pub(super) type Of<'i> = Spanned<DeValue<'i>>;
 
-fn entries<'i>(table: &Of<'i>, mut take: impl FnMut(&Key<'i>, &Of<'i>) -> Result<()>) -> Result<()> {
+pub(super) fn entries<'i>(table: &Of<'i>, mut take: impl FnMut(&Key<'i>, &Of<'i>) -> Result<()>) -> Result<()> {
     let DeValue::Table(entries) = table.get_ref() else {
         return Err(wrong(table, "a table is expected"));
     };
@@ -91,10 +97,7 @@ fn build(config: &mut BuildConfig, key: &Key<'_>, value: &Of<'_>) -> Result<()> 
     match key.get_ref().as_ref() {
         "jobs" => config.jobs = Some(jobs(value)?),
         "step-timeout" => config.step_timeout = Some(time(value)?),
-        "step-memory" => match space(value)? {
-            Space::Bytes(bytes) => config.step_memory = Some(bytes),
-            Space::Percent(_) => return Err(wrong(value, "a size is expected, such as \"2GB\"")),
-        },
+        "step-memory" => config.step_memory = Some(bytes(value)?),
         "step-cpus" => config.step_cpus = Some(processors(value)?),
         _ => return Err(unknown(key, Some("build"), &BUILD)),
     }
@@ -112,7 +115,7 @@ fn gc(config: &mut GcConfig, key: &Key<'_>, value: &Of<'_>) -> Result<()> {
     Ok(())
 }
 
-fn unknown(key: &Key<'_>, table: Option<&str>, known: &[&str]) -> Problem {
+pub(super) fn unknown(key: &Key<'_>, table: Option<&str>, known: &[&str]) -> Problem {
     let name = key.get_ref();
     let within = table.map(|table| format!(" in [{table}]")).unwrap_or_default();
     let near = suggestion(name, known.iter().copied()).map(|near| format!("did you mean {near}? "));
@@ -121,7 +124,7 @@ fn unknown(key: &Key<'_>, table: Option<&str>, known: &[&str]) -> Problem {
     Problem { span: Some(key.span()), message: format!("unknown key {name:?}{within}"), hint: Some(hint) }
 }
 
-fn wrong(value: &Of<'_>, expected: &str) -> Problem {
+pub(super) fn wrong(value: &Of<'_>, expected: &str) -> Problem {
     Problem::at(value.span(), expected)
 }
 
@@ -139,6 +142,20 @@ fn processors(value: &Of<'_>) -> Result<f64> {
     };
     let sensible = number.filter(|number: &f64| number.is_finite() && *number > 0.0);
     sensible.ok_or_else(|| wrong(value, "a number of processors is expected, such as 2 or 0.5"))
+}
+
+/// A number from 0.
+pub(super) fn whole_number(value: &Of<'_>) -> Result<u64> {
+    let DeValue::Integer(number) = value.get_ref() else { return Err(wrong(value, "a whole number is expected")) };
+    u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| wrong(value, "a whole number is expected, from 0"))
+}
+
+/// A size that is no share of a disk.
+pub(super) fn bytes(value: &Of<'_>) -> Result<u64> {
+    match space(value)? {
+        Space::Bytes(bytes) => Ok(bytes),
+        Space::Percent(_) => Err(wrong(value, "a size is expected, such as \"2GB\"")),
+    }
 }
 
 /// A text such as `"20GB"` or `"10%"`, or a number of bytes.
@@ -211,7 +228,7 @@ mod tests {
                    |
                  1 | [biuld]
                    |  ^
-                hint: did you mean build? the file has build, gc"#]],
+                hint: did you mean build? the file has build, gc, registries, registry"#]],
         );
     }
 

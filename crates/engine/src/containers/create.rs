@@ -79,7 +79,11 @@ impl Engine {
         }
         // Looking at them lets those go that should have gone with their runner, and their names.
         self.containers()?;
-        let image = self.find_image_for(&options.image, options.platform.as_ref())?;
+        let image = self.find_image_for(&options.image, options.platform.as_ref()).map_err(|error| match error {
+            // Docker's client looks at the name before it asks.
+            Error::ImageName(error) => Error::Reference(error),
+            error => error,
+        })?;
         let config = self.image_config(&image)?.container();
         let mut settings = Settings::merged(options, &config)?;
         let id = names::id()?;

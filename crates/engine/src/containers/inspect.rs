@@ -19,7 +19,7 @@ impl Engine {
             result => return result,
         }
         match self.inspect_image(name, None) {
-            Err(Error::NoSuchImage(_) | Error::Reference(_)) => Err(Error::NoSuchObject(name.into())),
+            Err(Error::NoSuchImage(_) | Error::ImageName(_)) => Err(Error::NoSuchObject(name.into())),
             result => result,
         }
     }

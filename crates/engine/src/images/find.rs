@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kiln_oci::{ImageConfig, Platform, Reference};
+use kiln_oci::{Digest, ImageConfig, Platform, Reference};
 use kiln_store::{Image, ImageLayer, Layer};
 
 use crate::{Engine, Error};
@@ -32,7 +32,7 @@ impl Engine {
         }
         if name.len() < 64 {
             // Docker refuses what is no reference before it looks.
-            name.parse::<Reference>()?;
+            name.parse::<Reference>().map_err(Error::ImageName)?;
         }
         Err(Error::NoSuchImage(reference.map_or_else(|| name.into(), |r| r.with_default_tag().familiar())))
     }
@@ -60,10 +60,26 @@ impl Engine {
         if let Some(image) = images.resolve(&reference.with_default_tag().to_string())? {
             return Ok(Some(image));
         }
-        match reference.digest() {
-            Some(digest) => Ok(images.resolve(&digest.to_string())?),
-            None => Ok(None),
+        let Some(digest) = reference.digest() else { return Ok(None) };
+        match images.resolve(&digest.to_string())? {
+            Some(image) => Ok(Some(image)),
+            None => self.image_by_root(reference, digest),
         }
+    }
+
+    /// The image of a name in the reference's repository that stands for the index `digest`.
+    fn image_by_root(&self, reference: &Reference, digest: &Digest) -> Result<Option<Image>, Error> {
+        let images = self.store.images();
+        let in_repository =
+            |name: &&String| name.parse::<Reference>().is_ok_and(|name| name.name() == reference.name());
+        for image in images.list()? {
+            for name in image.names.iter().filter(in_repository) {
+                if images.root(name)?.as_ref() == Some(digest) {
+                    return Ok(Some(image));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The config of an image.

@@ -4,7 +4,6 @@ use kiln_oci::{ImageConfig, Platform};
 use serde_json::{Map, Value, json};
 
 use super::find::familiar_names;
-use super::list::repository_digests;
 use crate::{Engine, Error, moment};
 
 impl Engine {
@@ -18,7 +17,7 @@ impl Engine {
         let mut shown = json!({
             "Id": image.id,
             "RepoTags": familiar_names(&image),
-            "RepoDigests": repository_digests(&image),
+            "RepoDigests": self.repository_digests(&image)?,
             "Parent": "",
             "Comment": config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default(),
             "Created": config.created.clone().unwrap_or_default(),

@@ -40,7 +40,7 @@ impl Engine {
             let config = self.image_config(&image)?;
             images.push(ImageSummary {
                 tags: familiar_names(&image),
-                digests: repository_digests(&image),
+                digests: self.repository_digests(&image)?,
                 created: config.created.as_deref().and_then(moment::seconds),
                 size: self.layer_sizes(&image)?.iter().sum(),
                 labels: config.container().labels,
@@ -70,11 +70,16 @@ impl Engine {
     }
 }
 
-/// `REPOSITORY@DIGEST` for every repository that names an image whose manifest is known.
-pub(super) fn repository_digests(image: &Image) -> Vec<String> {
-    let Some(manifest) = &image.manifest else { return Vec::new() };
-    let names = image.names.iter().chain(&image.names_by_platform);
-    let repositories: BTreeSet<String> =
-        names.filter_map(|name| Some(name.parse::<Reference>().ok()?.familiar_name())).collect();
-    repositories.into_iter().map(|repository| format!("{repository}@{manifest}")).collect()
+impl Engine {
+    /// `REPOSITORY@DIGEST` for every repository that names an image: the digest of what the name stands for, an index or
+    /// the manifest, where it is known.
+    pub(super) fn repository_digests(&self, image: &Image) -> Result<Vec<String>, Error> {
+        let mut digests = BTreeSet::new();
+        for name in image.names.iter().chain(&image.names_by_platform) {
+            let Ok(reference) = name.parse::<Reference>() else { continue };
+            let root = self.store.images().root(name)?.or_else(|| image.manifest.clone());
+            digests.extend(root.map(|digest| format!("{}@{digest}", reference.familiar_name())));
+        }
+        Ok(digests.into_iter().collect())
+    }
 }

@@ -9,7 +9,7 @@ use kiln_oci::{Descriptor, Digest, Index, MediaType, Reference};
 use kiln_progress::Task;
 use kiln_store::{Metadata, Store, Timestamp};
 
-use super::{AnnotationTarget, ExportError, ExportOptions, Exported, Parts, annotations};
+use super::{AnnotationTarget, ExportError, ExportOptions, Exported, Parts, Whole, annotations};
 use crate::layout::{self, DockerImage};
 use crate::tar::{Entry, EntryKind, TarWriter};
 
@@ -25,35 +25,26 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// One image, or several platforms of one, under `names`.
-    pub(crate) fn platforms(
-        parts: &[Parts],
-        names: &[Reference],
-        options: &ExportOptions,
-    ) -> Result<(Listing, Exported), ExportError> {
+    /// One image, or several platforms of one, under `names`; see [`Listing::add`].
+    pub(crate) fn of(whole: &Whole, names: &[Reference], created: Option<&str>) -> (Listing, Exported) {
         let mut listing = Listing::default();
-        let exported = listing.add_platforms(parts, names, options)?;
-        Ok((listing, exported))
+        let exported = listing.add(whole, names, created);
+        (listing, exported)
     }
 
-    /// Adds an image, or several platforms of one, under names of its own.
-    pub(crate) fn add_platforms(
-        &mut self,
-        parts: &[Parts],
-        names: &[Reference],
-        options: &ExportOptions,
-    ) -> Result<Exported, ExportError> {
-        let (descriptor, platforms) = root(parts, options)?;
-        if let Some(raw) = platforms {
-            self.documents.insert(descriptor.digest.clone(), raw);
+    /// Adds an image, or several platforms of one, under names of its own. `created` is what its entry says of that,
+    /// RFC 3339; without, what the first config says.
+    pub(crate) fn add(&mut self, whole: &Whole, names: &[Reference], created: Option<&str>) -> Exported {
+        let Whole { root, index, parts } = whole;
+        if let Some(raw) = index {
+            self.documents.insert(root.digest.clone(), raw.clone());
         }
         for part in parts {
             self.add_blobs(part);
         }
         let first_created = || parts.first().and_then(|part| part.created.as_deref());
-        self.add_index_entries(&descriptor, names, options.created.as_deref().or_else(first_created));
-        let configs = parts.iter().map(|part| part.config_descriptor.digest.clone()).collect();
-        Ok(Exported { descriptor, configs })
+        self.add_index_entries(root, names, created.or_else(first_created));
+        whole.exported()
     }
 
     /// Lists an image, whose blobs were added, in `manifest.json`.
@@ -97,7 +88,7 @@ impl Listing {
 }
 
 /// What names the whole export: the manifest, or an index of platforms, with its bytes.
-pub(crate) fn root(parts: &[Parts], options: &ExportOptions) -> Result<(Descriptor, Option<Vec<u8>>), ExportError> {
+pub(super) fn root(parts: &[Parts], options: &ExportOptions) -> Result<(Descriptor, Option<Vec<u8>>), ExportError> {
     let several = match parts {
         [one] => return Ok((one.descriptor.clone(), None)),
         several => several,

@@ -9,7 +9,7 @@ use kiln_progress::Task;
 use kiln_store::Store;
 
 use super::archive::to_json;
-use super::{ExportError, ExportOptions, Exported, ImageContent, Listing, parts};
+use super::{ExportError, ExportOptions, Exported, ImageContent, Listing, Whole};
 use crate::layout;
 
 /// A larger `index.json` than this is not read.
@@ -28,8 +28,8 @@ pub fn oci_directory(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Exported, ExportError> {
-    let parts = parts::of_contents(store, images, options, task)?;
-    let (listing, exported) = Listing::platforms(&parts, names, options)?;
+    let whole = Whole::of_contents(store, images, options, task)?;
+    let (listing, exported) = Listing::of(&whole, names, options.created.as_deref());
     let index = merged(directory, &listing.index)?;
     for (digest, bytes) in &listing.documents {
         write(directory, &layout::blob_path(digest), |file| file.write_all(bytes))?;

@@ -1,10 +1,10 @@
 //! Images that were just built, into the store.
 
-use kiln_oci::{Digest, ImageConfig, Reference};
+use kiln_oci::{Descriptor, Digest, ImageConfig, Reference};
 use kiln_progress::Task;
-use kiln_store::{Image, ImageLayer, NewImage, Store};
+use kiln_store::{Image, ImageLayer, LayerId, NewImage, Store};
 
-use super::{ContentLayer, ExportError, ExportOptions, Exported, ImageContent, Listing, Parts, parts};
+use super::{ContentLayer, ExportError, ExportOptions, Exported, ImageContent, Parts, Whole, parts};
 use crate::pack;
 
 /// Completes built images, one a platform: computes their diff ids, stores the configs, adds the images to the store
@@ -12,7 +12,7 @@ use crate::pack;
 pub fn store_images(store: &Store, contents: &[ImageContent], names: &[Reference]) -> Result<Vec<Image>, ExportError> {
     let ids = contents.iter().map(|content| Ok(store_image(store, content)?.id));
     let ids = ids.collect::<Result<Vec<Digest>, ExportError>>()?;
-    named(store, &ids, names)
+    name_images(store, &ids, names, None)
 }
 
 fn store_image(store: &Store, content: &ImageContent) -> Result<Image, ExportError> {
@@ -58,8 +58,8 @@ fn diff_ids(store: &Store, layers: &[ContentLayer]) -> Result<Vec<Digest>, Expor
     Ok(layers.iter().filter_map(each).collect())
 }
 
-/// The same with manifests: layers are compressed now, and a later push sends just these bytes. Gives what names the
-/// images together, too.
+/// The same with manifests: layers are compressed now, and a later push or save has just these bytes, with the index of
+/// several platforms and all annotations. Gives what names the images together, too.
 pub fn store_packed_images(
     store: &Store,
     contents: &[ImageContent],
@@ -67,11 +67,13 @@ pub fn store_packed_images(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<(Vec<Image>, Exported), ExportError> {
-    let parts = parts::of_contents(store, contents, options, task)?;
-    let (_, exported) = Listing::platforms(&parts, names, options)?;
-    let ids = parts.iter().zip(contents).map(|(part, content)| store_packed_image(store, part, content));
+    let whole = Whole::of_contents(store, contents, options, task)?;
+    let ids = whole.parts.iter().zip(contents).map(|(part, content)| store_packed_image(store, part, content));
     let ids = ids.collect::<Result<Vec<Digest>, ExportError>>()?;
-    Ok((named(store, &ids, names)?, exported))
+    if let Some(index) = &whole.index {
+        store.blobs().insert(index)?;
+    }
+    Ok((name_images(store, &ids, names, Some(&whole.root))?, whole.exported()))
 }
 
 fn store_packed_image(store: &Store, part: &Parts, content: &ImageContent) -> Result<Digest, ExportError> {
@@ -79,25 +81,42 @@ fn store_packed_image(store: &Store, part: &Parts, content: &ImageContent) -> Re
     let id = store.blobs().insert(&part.config)?.digest;
     let manifest = store.blobs().insert(&part.manifest)?.digest;
     let layers = config.rootfs.diff_ids.iter().zip(&part.layers).zip(&content.layers);
-    let layers = layers.map(|((diff_id, blob), layer)| ImageLayer {
-        diff_id: diff_id.clone(),
-        layer: match layer {
-            ContentLayer::Here(layer) => Some(layer.id()),
-            ContentLayer::Elsewhere(_) => None,
-        },
-        blob: Some(blob.clone()),
+    let layers = layers.map(|((diff_id, blob), layer)| {
+        let layer = unpacked_as(layer, diff_id)?;
+        Ok(ImageLayer { diff_id: diff_id.clone(), layer, blob: Some(blob.clone()) })
     });
-    let image =
-        NewImage { id: id.clone(), platform: config.platform(), manifest: Some(manifest), layers: layers.collect() };
+    let layers = layers.collect::<Result<_, ExportError>>()?;
+    let image = NewImage { id: id.clone(), platform: config.platform(), manifest: Some(manifest), layers };
     store.images().insert(&image)?;
     remember_origins(store, content)?;
     Ok(id)
 }
 
-/// Gives images of several platforms their names.
-fn named(store: &Store, ids: &[Digest], names: &[Reference]) -> Result<Vec<Image>, ExportError> {
+/// The unpacked form of a layer whose blob has this diff id: none where its files' times were rewritten on the way.
+fn unpacked_as(layer: &ContentLayer, diff_id: &Digest) -> Result<Option<LayerId>, ExportError> {
+    match layer {
+        ContentLayer::Here(layer) if layer.diff_id()?.as_ref() == Some(diff_id) => Ok(Some(layer.id())),
+        _ => Ok(None),
+    }
+}
+
+/// Gives images of the store, one a platform, names (with the tag `latest` where they have neither tag nor digest).
+/// `root` is the document, a blob of the store, that the names stand for, if there is one.
+///
+/// # Errors
+/// Images that the store does not have.
+pub fn name_images(
+    store: &Store,
+    ids: &[Digest],
+    names: &[Reference],
+    root: Option<&Descriptor>,
+) -> Result<Vec<Image>, ExportError> {
     for name in names {
-        store.images().tag_all(&name.with_default_tag().to_string(), ids)?;
+        let name = name.with_default_tag().to_string();
+        store.images().tag_all(&name, ids)?;
+        if let Some(root) = root {
+            store.images().set_root(&name, root)?;
+        }
     }
     let missing = |id: &Digest| kiln_store::Error::MissingImage(id.to_string());
     ids.iter().map(|id| Ok(store.images().get(id)?.ok_or_else(|| missing(id))?)).collect()

@@ -11,6 +11,7 @@ mod local;
 mod parts;
 mod rootfs;
 mod squash;
+mod whole;
 
 use std::io::{self, Write};
 
@@ -25,14 +26,15 @@ use crate::pull::Unpulled;
 
 pub use annotations::{Annotation, AnnotationTarget};
 pub use directory::oci_directory;
-pub use kept::{store_images, store_packed_images};
+pub use kept::{name_images, store_images, store_packed_images};
 pub use local::{Owners, local, materialize};
 pub use parts::known_blobs;
 pub use rootfs::{tar, tar_of_several};
 pub use squash::squash;
 
-pub(crate) use archive::{Listing, root, write_archive};
-pub(crate) use parts::{Parts, of_contents};
+pub(crate) use archive::{Listing, write_archive};
+pub(crate) use parts::Parts;
+pub(crate) use whole::Whole;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -174,8 +176,8 @@ pub fn oci<W: Write>(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Exported, ExportError> {
-    let parts = parts::of_contents(store, images, options, task)?;
-    let (listing, exported) = Listing::platforms(&parts, names, options)?;
+    let whole = Whole::of_contents(store, images, options, task)?;
+    let (listing, exported) = Listing::of(&whole, names, options.created.as_deref());
     write_archive(output, store, &listing, task)?;
     Ok(exported)
 }
@@ -189,9 +191,9 @@ pub fn docker<W: Write>(
     options: &ExportOptions,
     task: &Task,
 ) -> Result<Exported, ExportError> {
-    let parts = parts::of_contents(store, std::slice::from_ref(image), options, task)?;
-    let (mut listing, exported) = Listing::platforms(&parts, names, options)?;
-    for part in &parts {
+    let whole = Whole::of_contents(store, std::slice::from_ref(image), options, task)?;
+    let (mut listing, exported) = Listing::of(&whole, names, options.created.as_deref());
+    for part in &whole.parts {
         listing.add_docker_image(part, names);
     }
     write_archive(output, store, &listing, task)?;

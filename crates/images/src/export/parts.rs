@@ -13,7 +13,7 @@ use crate::import;
 use crate::pack::{self, PackedLayer};
 
 /// Larger configs and manifests than this are not read.
-const DOCUMENT_LIMIT: u64 = 8 << 20;
+pub(super) const DOCUMENT_LIMIT: u64 = 8 << 20;
 
 /// One image, ready to be written.
 #[derive(Clone, Debug)]
@@ -150,12 +150,19 @@ impl Parts {
         Ok(Parts { manifest, descriptor, config, config_descriptor, layers, created })
     }
 
-    /// Makes an image of the store ready: with the manifest that it was pulled with, if all of that
-    /// is here, or else with one of its own.
-    pub(crate) fn of_image(store: &Store, image: &Image, options: &ExportOptions) -> Result<Parts, ExportError> {
+    /// Makes an image of the store ready: with the manifest `known`, if all of that is here, or else with one of its
+    /// own.
+    pub(super) fn of_image(
+        store: &Store,
+        image: &Image,
+        known: Option<&Digest>,
+        options: &ExportOptions,
+    ) -> Result<Parts, ExportError> {
         let raw = store.blobs().read(&image.id, DOCUMENT_LIMIT)?;
         let config = ImageConfig::parse(&raw).map_err(|source| ExportError::Document { what: "config", source })?;
-        if let Some(parts) = Parts::as_pulled(store, image, &raw, &config)? {
+        if let Some(known) = known
+            && let Some(parts) = Parts::as_pulled(store, image, known, &raw, &config)?
+        {
             return Ok(parts);
         }
         if config.rootfs.diff_ids.len() != image.layers.len() {
@@ -169,16 +176,14 @@ impl Parts {
         Parts::new(raw, layers, Some(&config.platform()), config.created, options)
     }
 
-    /// The image with its original manifest; `None` if a piece of it is not in the store.
+    /// The image with a manifest that it has already; `None` if a piece of it is not in the store.
     fn as_pulled(
         store: &Store,
         image: &Image,
+        digest: &Digest,
         raw_config: &[u8],
         config: &ImageConfig,
     ) -> Result<Option<Parts>, ExportError> {
-        let Some(digest) = &image.manifest else {
-            return Ok(None);
-        };
         if !store.blobs().contains(digest)? {
             return Ok(None);
         }

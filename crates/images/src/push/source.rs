@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use kiln_oci::Digest;
+use kiln_progress::Task;
 use kiln_registry::BlobSource;
 use kiln_store::{BlobReader, Store};
 
@@ -13,12 +14,19 @@ pub struct StoredBlob {
     store: Store,
     digest: Digest,
     reader: Mutex<Option<(BlobReader, u64)>>,
+    observed: Option<(Task, u64)>,
 }
 
 impl StoredBlob {
     /// A blob that the store holds.
     pub fn new(store: Store, digest: Digest) -> StoredBlob {
-        StoredBlob { store, digest, reader: Mutex::new(None) }
+        StoredBlob { store, digest, reader: Mutex::new(None), observed: None }
+    }
+
+    /// The same, and `task` is told how far it was read, of `size` bytes.
+    #[must_use]
+    pub fn observed(self, task: Task, size: u64) -> StoredBlob {
+        StoredBlob { observed: Some((task, size)), ..self }
     }
 
     /// A reader that stands at `offset`.
@@ -40,7 +48,11 @@ impl BlobSource for StoredBlob {
         let mut reader = self.reader_at(offset, slot.take())?;
         let mut bytes = Vec::with_capacity(length);
         (&mut reader).take(length as u64).read_to_end(&mut bytes)?;
-        *slot = Some((reader, offset + bytes.len() as u64));
+        let end = offset + bytes.len() as u64;
+        if let Some((task, size)) = &self.observed {
+            task.progress(end, Some(*size));
+        }
+        *slot = Some((reader, end));
         Ok(bytes.into())
     }
 }

@@ -1,6 +1,9 @@
 //! The registry's storage in a store: what is pushed lands among the store's blobs, and what the store has already is
 //! only linked.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::ops::Range;
 

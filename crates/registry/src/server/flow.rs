@@ -141,8 +141,8 @@ impl Feed {
     }
 }
 
-/// A whole body of at most `limit` bytes; `None` if it is longer.
-pub(super) async fn whole(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, Broken> {
+/// A whole body of at most `limit` bytes; `None` if it is longer, of which the rest is not read.
+pub(super) async fn whole(body: &mut Body, limit: usize) -> Result<Option<Vec<u8>>, Broken> {
     let mut bytes = Vec::new();
     loop {
         match tokio::time::timeout(PATIENCE, body.frame()).await {

@@ -19,6 +19,9 @@ use super::storage::{ManifestFacts, NewManifest, Placed, StorageError};
 /// Tells a client that the registry lists the manifest among its subject's referrers.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
+/// How much of what a manifest lacks is told.
+const MOST_NAMED: usize = 100;
+
 /// `GET` and `HEAD`.
 pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Repository, text: &str) -> Handled {
     let name = ManifestName::parse(text).ok_or_else(|| unknown(text))?;
@@ -68,7 +71,10 @@ pub(super) async fn put(registry: &Arc<Registry>, asked: &mut Asked, repository:
     let invalid = || Refusal::new(Code::ManifestInvalid, "neither a tag nor a digest").about(text);
     let name = ManifestName::parse(text).ok_or_else(invalid)?;
     let content_type = asked.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let bytes = match flow::whole(asked.take_body(), document::LARGEST).await {
+    let mut body = asked.take_body();
+    let read = flow::whole(&mut body, document::LARGEST).await;
+    asked.body = Some(body);
+    let bytes = match read {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             let message = format!("a manifest has at most {} bytes here", document::LARGEST);
@@ -97,9 +103,8 @@ async fn place(
         storage.put_manifest(&of, &manifest, tag)
     });
     if let Placed::Lacks(missing) = placed.await? {
-        let list: Vec<String> = missing.iter().take(8).map(ToString::to_string).collect();
-        let message = "the repository does not hold what the manifest is made of";
-        return Err(Refusal::new(Code::ManifestBlobUnknown, message).about(list.join(", ")).into());
+        let refusal = Refusal::new(Code::ManifestBlobUnknown, "the repository does not hold what the manifest names");
+        return Err(missing.iter().take(MOST_NAMED).fold(refusal, Refusal::about).into());
     }
     let answer = empty(StatusCode::CREATED)
         .with(LOCATION, format!("/v2/{repository}/manifests/{digest}"))

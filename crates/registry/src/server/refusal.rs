@@ -47,7 +47,8 @@ pub struct Refusal {
     status: StatusCode,
     code: Code,
     message: String,
-    detail: Value,
+    /// What it is about; an error for each is told.
+    details: Vec<Value>,
 }
 
 impl Code {
@@ -95,7 +96,7 @@ impl Code {
 impl Refusal {
     /// A refusal with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Refusal { status: code.status(), code, message: message.into(), detail: Value::Null }
+        Refusal { status: code.status(), code, message: message.into(), details: Vec::new() }
     }
 
     /// The same with another status.
@@ -103,18 +104,25 @@ impl Refusal {
         Refusal { status, ..self }
     }
 
-    /// The same with what it is about.
-    pub fn about(self, detail: impl std::fmt::Display) -> Self {
-        Refusal { detail: Value::String(detail.to_string()), ..self }
+    /// The same with something that it is about.
+    pub fn about(mut self, detail: impl std::fmt::Display) -> Self {
+        self.details.push(Value::String(detail.to_string()));
+        self
     }
 
     /// As an answer.
     pub fn into_answer(self) -> Answer {
-        let mut error = json!({"code": self.code.as_str(), "message": self.message});
-        if !self.detail.is_null() {
-            error["detail"] = self.detail;
-        }
-        answer::json(self.status, &json!({"errors": [error]}))
+        let error = json!({"code": self.code.as_str(), "message": self.message});
+        let about = |detail| {
+            let mut error = error.clone();
+            error["detail"] = detail;
+            error
+        };
+        let errors: Vec<Value> = match self.details.is_empty() {
+            true => vec![error],
+            false => self.details.into_iter().map(about).collect(),
+        };
+        answer::json(self.status, &json!({"errors": errors}))
     }
 }
 

@@ -31,7 +31,8 @@ CREATE TABLE registry_uploads (
     id TEXT PRIMARY KEY, repository TEXT NOT NULL, started INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The index or manifest (a blob) that a name stands for, where one was made or came with it: on all rows of the name.
+-- The descriptor (JSON) of the index or manifest that a name stands for, where one was made or came with it: on all
+-- rows of the name.
 ALTER TABLE image_names ADD COLUMN root TEXT;
 
 -- From which repositories a layer's blob can be had that the store does not hold (`origins.rs`). `turn`: the higher, the

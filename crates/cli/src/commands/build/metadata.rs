@@ -41,7 +41,10 @@ pub(super) fn members(request: &Request, outcome: &Outcome) -> Map<String, Value
         members.insert("containerimage.descriptor".into(), json!(exported.descriptor));
         members.insert("containerimage.digest".into(), json!(exported.descriptor.digest));
     }
-    let kept = request.kept.iter().flat_map(|kept| &kept.names);
+    let digest = outcome.kept.as_ref().map(|kept| &kept.descriptor.digest);
+    let dangling = request.kept.iter().zip(digest).filter(|(kept, _)| kept.names.is_empty());
+    let dangling: Vec<_> = dangling.flat_map(|(kept, digest)| kept.digest_names(digest)).collect();
+    let kept = request.kept.iter().flat_map(|kept| &kept.names).chain(&dangling);
     let written = request.outputs.iter().flat_map(|output| &output.names);
     let mut names: Vec<String> = Vec::new();
     for name in request.names.iter().chain(kept).chain(written) {

@@ -9,6 +9,7 @@ use kiln_oci::Platform;
 
 use super::caller::Caller;
 use super::{changes, engine};
+use crate::arguments::go_bool;
 use crate::failure::Failure;
 use crate::{collector, output};
 
@@ -33,7 +34,7 @@ pub(crate) struct CommitArguments {
     #[arg(short, long, default_value = "", hide_default_value = true)]
     message: String,
     /// Stop the container's processes meanwhile: true (the default) or false
-    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, value_parser = go_bool)]
     pause: bool,
     /// Let the container's processes run meanwhile
     #[arg(long)]

@@ -135,7 +135,7 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let config = host::kept_credentials()?;
         // Only what is shown below shall be shown.
-        let client = Client::new(host::connections(), std::sync::Arc::new(kiln_registry::Anonymous));
+        let client = Client::new(host::connections()?, std::sync::Arc::new(kiln_registry::Anonymous));
         Ok(Session { server, config, client, runtime })
     }
 
