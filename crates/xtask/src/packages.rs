@@ -29,7 +29,8 @@ pub(crate) const TESTS: &[&str] = &[
 ];
 
 /// For the comparisons of `bench`.
-pub(crate) const BENCH: &[&str] = &["docker-registry", "e2fsprogs", "gzip", "mount", "runc", "skopeo", "tar", "umoci", "util-linux", "zstd"];
+pub(crate) const BENCH: &[&str] =
+    &["docker-registry", "e2fsprogs", "gzip", "mount", "runc", "skopeo", "tar", "umoci", "util-linux", "zstd"];
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn ensure(packages: &[&str]) -> Outcome {
