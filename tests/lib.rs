@@ -3,6 +3,8 @@
 
 #[path = "support/counting_proxy.rs"]
 pub mod counting_proxy;
+#[path = "support/cutting_proxy.rs"]
+pub mod cutting_proxy;
 #[path = "support/disk.rs"]
 pub mod disk;
 #[path = "support/docker_registry.rs"]
@@ -27,6 +29,8 @@ pub mod kills;
 pub mod kiln;
 #[path = "support/kiln_registry.rs"]
 pub mod kiln_registry;
+#[path = "support/misbehaving.rs"]
+pub mod misbehaving;
 #[path = "support/registry.rs"]
 pub mod registry;
 #[path = "support/repository.rs"]

@@ -261,6 +261,7 @@ fn oci_layer(mut layer: Descriptor) -> Descriptor {
     layer.media_type = match layer.media_type {
         MediaType::DockerLayer => MediaType::OciLayer,
         MediaType::DockerLayerGzip => MediaType::OciLayerGzip,
+        MediaType::DockerForeignLayer => MediaType::OciForeignLayerGzip,
         other => other,
     };
     layer
@@ -271,6 +272,7 @@ fn docker_layer(mut layer: Descriptor) -> Descriptor {
     layer.media_type = match layer.media_type {
         MediaType::OciLayer => MediaType::DockerLayer,
         MediaType::OciLayerGzip => MediaType::DockerLayerGzip,
+        MediaType::OciForeignLayerGzip => MediaType::DockerForeignLayer,
         other => other,
     };
     layer

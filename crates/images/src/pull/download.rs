@@ -52,22 +52,22 @@ impl Download<'_> {
     /// Fetches it from the first of the repositories that gives it, or else from the addresses that its descriptor
     /// names.
     pub(super) async fn from_any(&self, repositories: &[Reference], diff_id: &Digest) -> Result<(), PullError> {
-        let mut first = None;
+        let mut last = None;
         for repository in repositories {
             let source = Source::Repository(self.client.clone(), repository.clone());
             match self.from(source).await {
-                Err(error) if error.is_of_its_source() => drop(first.get_or_insert(error)),
+                Err(error) if error.is_of_its_source() => last = Some(error),
                 other => return other,
             }
         }
         let urls = self.blob.urls.iter().filter(|_| !self.blob.media_type.is_distributable());
         for url in urls {
             match self.from(Source::Web(self.client.clone(), url.clone())).await {
-                Err(error) if error.is_of_its_source() => drop(first.get_or_insert(error)),
+                Err(error) if error.is_of_its_source() => last = Some(error),
                 other => return other,
             }
         }
-        Err(first.unwrap_or_else(|| PullError::NowhereToBeHad { diff_id: diff_id.clone() }))
+        Err(last.unwrap_or_else(|| PullError::NowhereToBeHad { diff_id: diff_id.clone() }))
     }
 
     /// Fetches it from one place. A beginning that an earlier process left is used; if it may be what is wrong, the blob

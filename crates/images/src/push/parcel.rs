@@ -49,10 +49,11 @@ impl Parcel {
         self.whole.exported()
     }
 
-    /// The layers, bottom first, each once.
+    /// The layers that registries have, bottom first, each once: others lie where their descriptors say.
     pub(super) fn layers(&self) -> Vec<Descriptor> {
         let mut seen = BTreeSet::new();
-        let all = self.whole.parts.iter().flat_map(|part| &part.layers);
+        let is_sent = |layer: &&Descriptor| layer.media_type.is_distributable() || layer.urls.is_empty();
+        let all = self.whole.parts.iter().flat_map(|part| &part.layers).filter(is_sent);
         all.filter(|layer| seen.insert(layer.digest.clone())).cloned().collect()
     }
 

@@ -47,13 +47,15 @@ async fn open_at(
     let open = transport.open(&call).await?;
     let host = endpoint.host();
     match open.response.status() {
-        StatusCode::PARTIAL_CONTENT if is_part => {
-            let found = content_range(open.response.headers());
-            if found.is_some_and(|(start, total)| start == wanted.start && total.is_none_or(|t| t == descriptor.size)) {
-                return Ok(Body { open, host, skip: 0 });
-            }
-            Err(Error::Protocol { host, detail: "it sent another part of the blob than was asked for".into() })
-        }
+        StatusCode::PARTIAL_CONTENT if is_part => match content_range(open.response.headers()) {
+            Some((_, Some(total))) if total != descriptor.size => Err(wrong_size(descriptor, &host, total)),
+            Some((Some(start), _)) if start == wanted.start => Ok(Body { open, host, skip: 0 }),
+            _ => Err(Error::Protocol { host, detail: "it sent another part of the blob than was asked for".into() }),
+        },
+        StatusCode::RANGE_NOT_SATISFIABLE => match content_range(open.response.headers()) {
+            Some((_, Some(total))) if total != descriptor.size => Err(wrong_size(descriptor, &host, total)),
+            _ => Err(request::failed(transport, &call, open.response).await),
+        },
         StatusCode::OK if wanted.end < descriptor.size => Err(Error::NoRanges { host }),
         StatusCode::OK => match open.response.content_length() {
             Some(length) if length != descriptor.size => Err(wrong_size(descriptor, &host, length)),
@@ -75,13 +77,13 @@ fn range(wanted: &Range<u64>, size: u64) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&format!("bytes={}-{last}", wanted.start)).map_err(|e| Error::Setup(e.to_string()))
 }
 
-/// The first position and the size of the whole, of `bytes FIRST-LAST/SIZE`; the size may be unknown.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+/// The first position and the size of the whole, of `bytes FIRST-LAST/SIZE`; either may be unknown.
+fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (positions, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = positions.split_once('-')?;
+    let first = if positions == "*" { None } else { Some(positions.split_once('-')?.0.parse().ok()?) };
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-    Some((first.parse().ok()?, total))
+    Some((first, total))
 }
 
 #[cfg(test)]
@@ -95,9 +97,10 @@ mod tests {
             headers.insert(CONTENT_RANGE, text.parse().unwrap());
             content_range(&headers)
         };
-        assert_eq!(of("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(of("bytes 5-9/*"), Some((5, None)));
-        for text in ["bytes */10", "5-9/10", "bytes 5-9", "bytes x-9/10", "bytes 5-9/y", ""] {
+        assert_eq!(of("bytes 5-9/10"), Some((Some(5), Some(10))));
+        assert_eq!(of("bytes 5-9/*"), Some((Some(5), None)));
+        assert_eq!(of("bytes */10"), Some((None, Some(10))));
+        for text in ["5-9/10", "bytes 5-9", "bytes x-9/10", "bytes 5-9/y", ""] {
             assert_eq!(of(text), None, "{text}");
         }
     }

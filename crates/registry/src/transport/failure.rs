@@ -22,6 +22,7 @@ pub(crate) enum Hint {
     Name,
     Certificate,
     NotTls,
+    NotHttp,
     Silence,
     Other,
 }
@@ -29,7 +30,7 @@ pub(crate) enum Hint {
 impl Hint {
     /// Whether trying again is of no use.
     pub(crate) fn is_lasting(self) -> bool {
-        matches!(self, Hint::Certificate | Hint::NotTls)
+        matches!(self, Hint::Certificate | Hint::NotTls | Hint::NotHttp)
     }
 
     /// For a person.
@@ -41,6 +42,7 @@ impl Hint {
                 "if the registry has an authority of its own, put its certificate into /etc/docker/certs.d/HOST/ca.crt"
             }
             Hint::NotTls => "it does not seem to speak TLS; declare it insecure if plain HTTP is meant",
+            Hint::NotHttp => "it does not seem to speak HTTP: is the port right?",
             Hint::Silence => "no answer: check the network, firewalls, and HTTPS_PROXY if a proxy is needed",
             Hint::Other => "check the network, and HTTPS_PROXY if a proxy is needed",
         }
@@ -54,7 +56,22 @@ pub(crate) fn sorted(error: reqwest::Error) -> Trouble {
     if error.is_connect() {
         return Trouble::Connect(ConnectFailure { hint: hint(&error), cause });
     }
+    if is_nonsense(&error) {
+        return Trouble::Connect(ConnectFailure { hint: Hint::NotHttp, cause });
+    }
     Trouble::Broken(cause)
+}
+
+/// Whether what came is no HTTP.
+fn is_nonsense(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// A connection that did not come to stand in time.

@@ -166,7 +166,8 @@ async fn a_manifest_whose_connection_breaks_is_fetched_again() {
 async fn an_endless_head_ends() {
     let server = Server::start(|_| Reply::new(200).with("X-Long", "y".repeat(2 << 20))).await;
     let error = client().resolve(&reference(&server)).await.unwrap_err();
-    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(server.lines().len(), 1);
 }
 
 #[tokio::test]

@@ -279,7 +279,7 @@ async fn uploads_in_circles_end() {
 async fn a_registry_that_takes_no_bytes_is_given_up() {
     // More than all buffers on the way hold.
     let mut image = Image::new();
-    image.layer = vec![1; 64 << 20];
+    image.layer = vec![1; 24 << 20];
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap();
     let slow = tokio::spawn(async move {
