@@ -74,7 +74,7 @@ impl Engine {
             |name: &&String| name.parse::<Reference>().is_ok_and(|name| name.name() == reference.name());
         for image in images.list()? {
             for name in image.names.iter().filter(in_repository) {
-                if images.root(name)?.as_ref() == Some(digest) {
+                if images.root(name)?.is_some_and(|root| root.digest == *digest) {
                     return Ok(Some(image));
                 }
             }

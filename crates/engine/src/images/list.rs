@@ -77,7 +77,7 @@ impl Engine {
         let mut digests = BTreeSet::new();
         for name in image.names.iter().chain(&image.names_by_platform) {
             let Ok(reference) = name.parse::<Reference>() else { continue };
-            let root = self.store.images().root(name)?.or_else(|| image.manifest.clone());
+            let root = self.store.images().root(name)?.map(|root| root.digest).or_else(|| image.manifest.clone());
             digests.extend(root.map(|digest| format!("{}@{digest}", reference.familiar_name())));
         }
         Ok(digests.into_iter().collect())
