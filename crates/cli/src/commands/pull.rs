@@ -147,8 +147,8 @@ pub(super) enum Part {
 fn of_pull(reference: &Reference, platform: &Platform, error: &PullError) -> Failure {
     let full = reference.with_default_tag();
     let words = match error {
-        // A blob is named by its digest alone.
-        PullError::Registry(kiln_registry::Error::NotFound { what, .. }) if !what.starts_with("sha") => {
+        // Otherwise a part of it was not found.
+        PullError::Registry(kiln_registry::Error::NotFound { what, .. }) if *what == full.to_string() => {
             format!("failed to resolve reference \"{full}\": {full}: not found")
         }
         PullError::Registry(kiln_registry::Error::NoPlatform { .. }) => format!(
