@@ -82,7 +82,7 @@ fn one(host: &Host, arguments: &PullArguments, reference: &Reference) -> Result<
     output::line(format_args!("Digest: {}", pulled.root))?;
     let is_new = before.is_none_or(|before| before.id != pulled.image.id);
     let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
-    Ok(output::line(format_args!("Status: {status} {}", reference.familiar()))?)
+    output::line(format_args!("Status: {status} {}", reference.familiar()))
 }
 
 /// Pulls an image with all its layers into the store; failures in docker's words.

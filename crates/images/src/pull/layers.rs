@@ -192,7 +192,7 @@ impl Job {
             Want::Blob => Wanted::Blob,
         };
         Download { store: &self.store, client: &self.client, blob: &self.layer.blob, wanted, task: &self.task }
-            .from_any(&self.layer.repositories, &self.layer.diff_id)
+            .anywhere(&self.layer.repositories, &self.layer.diff_id)
             .await?;
         Ok(Outcome::Done)
     }
