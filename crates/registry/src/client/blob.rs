@@ -30,6 +30,8 @@ pub struct BlobStream {
     pauses: Pauses,
     /// [`BlobStream::position`] at the last failure.
     mark: u64,
+    /// Hosts whose connections broke without bringing much.
+    useless: Vec<String>,
 }
 
 enum State {
@@ -117,7 +119,7 @@ impl BlobStream {
         let is_nothing = wanted.is_empty() && descriptor.size > 0;
         let body = match is_nothing {
             true => None,
-            false => Some(Box::new(ranges::open(&transport, reference, descriptor, wanted.clone()).await?)),
+            false => Some(Box::new(ranges::open(&[], &transport, reference, descriptor, wanted.clone()).await?)),
         };
         Ok(BlobStream {
             pace: Pace::new(transport.config.timeouts.stall),
@@ -128,6 +130,7 @@ impl BlobStream {
             state: State::Running { check, body },
             position: wanted.start,
             mark: wanted.start,
+            useless: Vec::new(),
             wanted,
         })
     }
@@ -166,7 +169,8 @@ impl BlobStream {
                 }
                 None => {
                     let rest = self.position..self.wanted.end;
-                    let rest = ranges::open(&self.transport, &self.reference, &self.descriptor, rest).await?;
+                    let rest = ranges::open(&self.useless, &self.transport, &self.reference, &self.descriptor, rest);
+                    let rest = rest.await?;
                     body.insert(Box::new(rest))
                 }
             };
@@ -199,6 +203,8 @@ impl BlobStream {
     fn broken_off(&mut self, trouble: Option<Trouble>, host: &str) -> Result<Duration, Error> {
         if self.position >= self.mark + PROGRESS {
             self.pauses.further();
+        } else if !self.useless.iter().any(|known| known == host) {
+            self.useless.push(host.to_owned());
         }
         self.mark = self.position;
         self.pace = Pace::new(self.transport.config.timeouts.stall);

@@ -54,6 +54,8 @@ enum End {
     Nothing,
     /// A byte now and then, for ever.
     Trickle,
+    /// The same of the head.
+    SlowHead,
     /// Well-formed chunks that end after so many bytes.
     Chunked(usize),
 }
@@ -94,6 +96,10 @@ impl Reply {
 
     pub(crate) fn nothing() -> Self {
         Reply { end: End::Nothing, ..Reply::new(200) }
+    }
+
+    pub(crate) fn slow_head(self) -> Self {
+        Reply { end: End::SlowHead, ..self }
     }
 
     pub(crate) fn trickle(self) -> Self {
@@ -218,12 +224,15 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     if request.is_cut || reply.end == End::Nothing {
         return Some(());
     }
+    if reply.end == End::SlowHead {
+        return slowly(&mut stream, format!("HTTP/1.1 200 X\r\nX-Long: {}", "y".repeat(100_000)).as_bytes()).await;
+    }
     stream.write_all(reply.head().as_bytes()).await.ok()?;
     if request.method == "HEAD" {
         return stream.shutdown().await.ok();
     }
     match reply.end {
-        End::Nothing => {}
+        End::Nothing | End::SlowHead => {}
         End::Whole => stream.write_all(&reply.body).await.ok()?,
         End::Cut(after) => stream.write_all(&reply.body[..after]).await.ok()?,
         End::Stall(after) => {
@@ -232,12 +241,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
             // Until the client gives up.
             stream.read_u8().await.ok()?;
         }
-        End::Trickle => {
-            for byte in reply.body.chunks(1) {
-                stream.write_all(byte).await.ok()?;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        End::Trickle => slowly(&mut stream, &reply.body).await?,
         End::Chunked(after) => {
             stream.write_all(format!("{after:x}\r\n").as_bytes()).await.ok()?;
             stream.write_all(&reply.body[..after]).await.ok()?;
@@ -245,6 +249,16 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
         }
     }
     stream.shutdown().await.ok()
+}
+
+/// A byte now and then.
+async fn slowly(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+    for byte in bytes.chunks(1) {
+        stream.write_all(byte).await.ok()?;
+        stream.flush().await.ok()?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Some(())
 }
 
 async fn read_request(stream: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Option<Request> {
