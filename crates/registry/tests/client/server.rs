@@ -40,6 +40,8 @@ pub(crate) struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     end: End,
+    /// Whether it is sent though the request has not come to its end.
+    is_early: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +64,7 @@ enum End {
 
 impl Reply {
     pub(crate) fn new(status: u16) -> Self {
-        Reply { status, headers: Vec::new(), body: Vec::new(), end: End::Whole }
+        Reply { status, headers: Vec::new(), body: Vec::new(), end: End::Whole, is_early: false }
     }
 
     pub(crate) fn body(body: impl Into<Vec<u8>>) -> Self {
@@ -96,6 +98,10 @@ impl Reply {
 
     pub(crate) fn nothing() -> Self {
         Reply { end: End::Nothing, ..Reply::new(200) }
+    }
+
+    pub(crate) fn early(self) -> Self {
+        Reply { is_early: true, ..self }
     }
 
     pub(crate) fn slow_head(self) -> Self {
@@ -221,7 +227,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     let request = read_request(&mut stream, shared).await?;
     let reply = (shared.handler.lock().unwrap())(&request);
     shared.requests.lock().unwrap().push(request.clone());
-    if request.is_cut || reply.end == End::Nothing {
+    if request.is_cut && !reply.is_early || reply.end == End::Nothing {
         return Some(());
     }
     if reply.end == End::SlowHead {
