@@ -120,9 +120,20 @@ fn what_makes_no_sense_is_named() {
 
 #[test]
 fn a_host_gets_no_more_requests_at_once_than_it_may() {
-    let (kiln, registry) = (Kiln::new(), Registry::serve(&["python"]));
-    let front = Front::start(Some(&registry.address()), None, open());
+    let (maker, taker, behind) = (Kiln::new(), Kiln::new(), DockerRegistry::start());
+    let context = maker.scratch("context");
+    let mut dockerfile = "FROM scratch\n".to_owned();
+    for n in 0..8 {
+        fs::write(context.join(format!("f{n}")), vec![n; 50_000]).expect("file");
+        dockerfile.push_str(&format!("COPY f{n} /\n"));
+    }
+    fs::write(context.join("Dockerfile"), dockerfile).expect("Dockerfile");
+    let name = format!("{}/team/app:1", behind.address());
+    maker.build(&context, &["-t", &name]);
+    maker.ok(&["push", "-q", &name]);
+    let front = Front::start(Some(behind.address()), None, open());
     let settings = format!("[registry.\"{}\"]\nconnections = 1\n", front.address());
-    run_with(&kiln, &settings, &["pull", "-q", &format!("{}/library/python:3.11-slim", front.address())]).succeeded();
+    run_with(&taker, &settings, &["pull", "-q", &format!("{}/team/app:1", front.address())]).succeeded();
+    assert_eq!(front.requests().iter().filter(|request| request.target.contains("/blobs/")).count(), 9);
     assert_eq!(front.most_at_once(), 1);
 }

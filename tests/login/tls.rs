@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_tests::front::{Authority, Front, open};
+use kiln_tests::docker_registry::DockerRegistry;
+use kiln_tests::front::{Authority, Front, basic, open};
 use kiln_tests::kiln::Kiln;
 use kiln_tests::registry::Registry;
 
-use crate::run_with;
+use crate::{ANN, login, run_with};
 
 const NAMES: [&str; 2] = ["127.0.0.1", "0.0.0.0"];
 
@@ -95,4 +96,17 @@ fn an_insecure_registry_needs_no_certificate_and_no_tls() {
         assert!(front.requests().is_empty(), "nothing is said to who cannot be trusted");
         run_with(&kiln, &declared(true), &["pull", "-q", &name]).succeeded();
     }
+}
+
+#[test]
+fn this_machine_may_speak_tls_without_being_declared() {
+    let (kiln, behind, authority) = (Kiln::new(), DockerRegistry::with(&["busybox"]), Authority::new("mine"));
+    let front = Front::start(Some(behind.address()), Some(authority.server(&["x.example"], None)), basic(ANN));
+    assert!(login(&kiln, &front.address(), "hunter2").status.success());
+    let name = format!("{}/library/busybox", front.address());
+    kiln.ok(&["pull", "-q", &name]);
+    let other = format!("{}/team/app:1", front.address());
+    kiln.ok(&["tag", &name, &other]);
+    kiln.ok(&["push", "-q", &other]);
+    assert!(behind.manifest("team/app:1")["layers"].is_array());
 }

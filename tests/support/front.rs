@@ -221,9 +221,15 @@ impl Shared {
                 stream.flush()
             }
             (None, false) => self.converse(&mut { stream }),
-            // As other servers do with what they do not speak.
-            _ => Ok(()),
+            // As Go's servers say it.
+            (Some(_), false) => self.refuse(stream),
+            (None, true) => Ok(()),
         }
+    }
+
+    fn refuse(&self, mut stream: TcpStream) -> io::Result<()> {
+        read_request(&stream)?;
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
     }
 
     /// One request on each connection.

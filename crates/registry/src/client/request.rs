@@ -64,9 +64,15 @@ where
     let itself = endpoints.pop();
     endpoints.retain(|mirror| !useless.contains(&mirror.host()));
     for endpoint in endpoints.into_iter().chain(itself) {
+        let host = endpoint.host();
         match ask(endpoint).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => last = error,
+            Err(error) => {
+                if matches!(error, Error::Unreachable { .. }) {
+                    transport.pass_over(host);
+                }
+                last = error;
+            }
         }
     }
     Err(last)

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) headers: HeaderMap,
     /// How it is connected to.
     pub(crate) connection: Connection,
+    /// Whether nobody said that it speaks plain HTTP: it is this machine, which may as well speak TLS.
+    pub(crate) is_guess: bool,
 }
 
 /// What a host may be asked for.
@@ -118,7 +120,8 @@ pub(crate) fn serving(config: &Config, domain: &str) -> Result<Vec<Server>, Erro
 /// The host that is named `domain` in references.
 fn itself(config: &Config, domain: &str) -> Result<Server, Error> {
     let connection = connection(config, domain)?;
-    let scheme = if connection.security == Security::Plain { "http" } else { "https" };
+    let is_plain = connection.security == Security::Plain;
+    let scheme = if is_plain { "http" } else { "https" };
     let base = Url::parse(&format!("{scheme}://{}", host::serving(domain)))
         .map_err(|e| Error::Setup(format!("{domain:?} is no address of a registry: {e}")))?;
     Ok(Server {
@@ -129,6 +132,7 @@ fn itself(config: &Config, domain: &str) -> Result<Server, Error> {
         namespace: None,
         headers: HeaderMap::new(),
         connection,
+        is_guess: is_plain && config.hosts.get(domain).is_none_or(|host| host.security.is_none()),
     })
 }
 
@@ -155,6 +159,7 @@ fn at(config: &Config, url: &Url) -> Result<Result<Server, Error>, String> {
     let domain = host::domain_of(&crate::transport::authority(url)).to_owned();
     let declared = config.hosts.get(&domain).and_then(|host| host.security);
     Ok(itself(config, &domain).map(|mut server| {
+        server.is_guess = false;
         if declared.is_none() {
             let plain = url.scheme() == "http";
             server.connection.security = if plain { Security::Plain } else { Security::Tls };
