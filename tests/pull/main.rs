@@ -10,6 +10,7 @@ use halting::HaltingProxy;
 use kiln_tests::counting_proxy::CountingProxy;
 use kiln_tests::docker_registry::DockerRegistry;
 use kiln_tests::kiln::{Kiln, fixture, tool};
+use kiln_tests::registry::Registry;
 use kiln_tests::running::{Running, wait_until};
 use kiln_tests::web::{Page, Web};
 use rustix::process::Signal;
@@ -91,6 +92,23 @@ fn a_killed_pull_goes_on_where_it_was() {
 fn a_killed_pull_over_several_connections_goes_on_where_it_was() {
     // What is left at the second attempt is less than what is worth several connections.
     killed_pull_goes_on(80 << 20);
+}
+
+#[test]
+fn a_registry_that_gives_no_parts_gives_a_large_layer_as_a_whole() {
+    let registry = Registry::serve(&["debian"]);
+    let proxy = HaltingProxy::before(&registry.address());
+    let (kiln, image) = (Kiln::new(), format!("{}/library/debian:bookworm", proxy.address()));
+    let largest = fs::read_dir(fixture("debian").join("blobs/sha256")).expect("blobs");
+    let largest = largest.map(|entry| entry.expect("blob").metadata().expect("status").len()).max().expect("a blob");
+    // Enough for several connections, if they were of use.
+    assert!(largest > 32 << 20, "{largest}");
+    // Killed in the middle it goes on, but the registry sends it all once more.
+    killed_after(&kiln, &proxy, &image, largest / 2, largest / 8);
+    proxy.halt_after(None);
+    kiln.ok(&["pull", &image]);
+    assert!(proxy.brought() > largest);
+    kiln.ok(&["system", "check"]);
 }
 
 #[test]
