@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What the server may need at most beside what every process needs: far less than what the clients move.
-const MEMORY: u64 = 128 << 20;
+const MEMORY: u64 = 160 << 20;
 
 /// How much is done.
 struct Scale {

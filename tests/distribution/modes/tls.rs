@@ -12,13 +12,13 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::peer::Peer;
 
 /// A certificate for 127.0.0.1 that signs itself, and its key, in files.
-struct Identity {
+pub(super) struct Identity {
     directory: tempfile::TempDir,
     certificate: CertificateDer<'static>,
 }
 
 impl Identity {
-    fn new() -> Identity {
+    pub(super) fn new() -> Identity {
         let directory = tempfile::tempdir().expect("temporary directory");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
         fs::write(directory.path().join("registry.crt"), made.cert.pem()).expect("certificate");
@@ -26,11 +26,11 @@ impl Identity {
         Identity { directory, certificate: made.cert.der().clone() }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn flags(&self) -> [String; 4] {
+    pub(super) fn flags(&self) -> [String; 4] {
         let path = |name| self.file(name).to_str().expect("path in UTF-8").to_owned();
         ["--tls-cert".into(), path("registry.crt"), "--tls-key".into(), path("registry.key")]
     }

@@ -14,7 +14,8 @@ const ADA: &str = "ada:$2y$04$cNu7dqca45d8llP.SLMm2OsdXuPx.EYM0355IKW/WAOe/y0uWS
 /// `ada:correct horse`.
 const RIGHT: &str = "Basic YWRhOmNvcnJlY3QgaG9yc2U=";
 
-struct Users {
+/// An htpasswd file.
+pub(super) struct Users {
     directory: tempfile::TempDir,
 }
 
@@ -25,12 +26,21 @@ impl Users {
         users
     }
 
+    /// With `ada`, whose password is `correct horse`.
+    pub(super) fn ada() -> Users {
+        Users::new(ADA)
+    }
+
+    pub(super) fn flags(&self) -> [String; 2] {
+        ["--htpasswd".to_owned(), self.file().to_str().expect("path in UTF-8").to_owned()]
+    }
+
     fn file(&self) -> PathBuf {
         self.directory.path().join("htpasswd")
     }
 
     fn serve(&self) -> Peer {
-        Peer::kiln_with(&["--htpasswd", self.file().to_str().expect("path in UTF-8")])
+        Peer::kiln_with(&self.flags().each_ref().map(String::as_str))
     }
 }
 
