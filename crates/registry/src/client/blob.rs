@@ -10,10 +10,7 @@ use kiln_oci::{Descriptor, Hasher, Reference};
 use super::Client;
 use super::ranges::{self, Body, wrong_size};
 use crate::Error;
-use crate::transport::{self, Pace, Pauses, Transport, Trouble};
-
-/// So many bytes since the last failure count as getting further.
-const PROGRESS: u64 = 32 << 10;
+use crate::transport::{self, PROGRESS, Pace, Pauses, Transport, Trouble};
 
 /// The bytes of a blob or of a part of it, as they come.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
 pub(crate) use redirect::authority;
-pub(crate) use retry::{Pauses, Trouble};
+pub(crate) use retry::{PROGRESS, Pauses, Trouble};
 
 use crate::auth::{self, Authorization};
 use crate::{Config, CredentialSource, Error};
