@@ -111,3 +111,13 @@ fn a_password_is_shown_to_nobody() {
         assert!(!said.contains(ANN) && !said.contains("hunter2"), "{answer}");
     }
 }
+
+#[test]
+fn the_environment_may_hold_credentials() {
+    let (kiln, registry) = (Kiln::new(), Registry::serve(&["busybox"]));
+    let front = Front::start(Some(&registry.address()), None, basic(ANN));
+    let name = format!("{}/library/busybox", front.address());
+    let mut command = kiln.command(&["pull", "-q", &name]);
+    let text = format!(r#"{{"auths":{{"{}":{{"auth":"{ANN}"}}}}}}"#, front.address());
+    kiln_tests::kiln::answer(command.env("DOCKER_AUTH_CONFIG", text)).succeeded();
+}

@@ -130,8 +130,15 @@ pub(crate) fn kept_credentials() -> Result<DockerConfig, Failure> {
     })?)
 }
 
-/// The credentials that are kept there.
+/// The variable whose credentials count before the kept ones.
+pub(crate) const CREDENTIALS_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+
+/// The credentials that are kept there, and before them those of the environment.
 fn docker_config(directory: &Path) -> Result<DockerConfig, Failure> {
-    let read = DockerConfig::read(&directory.join("config.json"));
-    read.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))
+    let words = |error: &kiln_registry::CredentialsError| Failure::new(format!("ERROR: {}", chain(error)));
+    let kept = DockerConfig::read(&directory.join("config.json")).map_err(|error| words(&error))?;
+    match std::env::var(CREDENTIALS_VARIABLE) {
+        Ok(text) if !text.is_empty() => kept.after_variable(CREDENTIALS_VARIABLE, &text).map_err(|error| words(&error)),
+        _ => Ok(kept),
+    }
 }

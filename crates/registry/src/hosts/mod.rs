@@ -182,7 +182,7 @@ fn below(path: &str, exactly: bool) -> String {
 /// A certificate without its key, or a key without its certificate.
 pub(crate) fn connection(config: &Config, domain: &str) -> Result<Connection, Error> {
     let special = config.hosts.get(domain).cloned().unwrap_or_default();
-    let found = docker::certificates(&config.certificates, domain)?;
+    let found = docker::certificates(&directories(config, domain), domain)?;
     let has_own = !special.authorities.is_empty() || !found.authorities.is_empty();
     let security = special.security.unwrap_or({
         let plain = host::is_loopback(domain) && !has_own;
@@ -195,6 +195,13 @@ pub(crate) fn connection(config: &Config, domain: &str) -> Result<Connection, Er
         patience: None,
         proxy: None,
     })
+}
+
+/// Where certificates for `domain` lie as docker has them: as with containerd also beside a `hosts.toml` that is missing.
+fn directories(config: &Config, domain: &str) -> Vec<PathBuf> {
+    let without_file = |place: &&PathBuf| containerd::file(std::slice::from_ref(*place), domain).is_none();
+    let others = config.hosts_directories.iter().filter(without_file);
+    config.certificates.iter().chain(others).cloned().collect()
 }
 
 #[cfg(test)]
@@ -218,6 +225,23 @@ mod tests {
         assert_eq!(shown(&config, "docker.io"), ["https://registry-1.docker.io/v2 docker.io"]);
         assert_eq!(shown(&config, "ghcr.io"), ["https://ghcr.io/v2 ghcr.io"]);
         assert_eq!(shown(&config, "localhost:5000"), ["http://localhost:5000/v2 localhost:5000"]);
+    }
+
+    #[test]
+    fn certificates_lie_with_docker_or_where_a_file_of_hosts_is_missing() {
+        let (docker, containerd) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (place, name) in [(&docker, "a.crt"), (&containerd, "b.crt")] {
+            std::fs::create_dir(place.path().join("a.example")).unwrap();
+            std::fs::write(place.path().join("a.example").join(name), "").unwrap();
+        }
+        let config = Config {
+            certificates: vec![docker.path().into()],
+            hosts_directories: vec![containerd.path().into()],
+            ..Config::default()
+        };
+        assert_eq!(connection(&config, "a.example").unwrap().authorities.len(), 2);
+        std::fs::write(containerd.path().join("a.example/hosts.toml"), "").unwrap();
+        assert_eq!(connection(&config, "a.example").unwrap().authorities.len(), 1);
     }
 
     #[test]
