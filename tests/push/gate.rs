@@ -87,6 +87,8 @@ fn answer(first: &str, uploads: &Uploads) -> &'static str {
         Some("POST") => "202 Accepted\r\nLocation: /v2/app/blobs/uploads/one",
         Some("PUT") if is_layer && !uploads.wait_for_others() => "400 Bad Request",
         Some("PUT") => "201 Created",
+        // As a proxy, it leads to nobody who speaks TLS.
+        Some("CONNECT") => "502 Bad Gateway",
         _ => "200 OK",
     }
 }

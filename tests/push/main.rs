@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_tests::counting_proxy::CountingProxy;
 use kiln_tests::docker_registry::DockerRegistry;
-use kiln_tests::kiln::{Kiln, tool};
-use kiln_tests::kiln_registry::KilnRegistry;
+use kiln_tests::kiln::{Kiln, answer, tool};
 
 use gate::Gate;
 
@@ -148,19 +147,48 @@ fn what_is_pushed_can_be_pulled_by_others_and_is_known_by_its_digest() {
 }
 
 #[test]
-fn a_registry_that_is_declared_insecure_may_have_any_certificate() {
-    let (kiln, server) = (Kiln::new(), Kiln::new());
-    let place = kiln.scratch("place");
-    let identity = rcgen::generate_simple_self_signed(vec!["elsewhere.example".to_owned()]).expect("certificate");
-    let (certificate, key) = (place.join("cert.pem"), place.join("key.pem"));
-    fs::write(&certificate, identity.cert.pem()).expect("certificate");
-    fs::write(&key, identity.signing_key.serialize_pem()).expect("key");
-    let registry = KilnRegistry::start(&server, &["--tls-cert", text(&certificate), "--tls-key", text(&key)]);
+fn an_index_that_is_here_with_all_its_platforms_goes_on_as_it_came() {
+    let (kiln, other) = (Kiln::new(), Kiln::new());
+    let registry = DockerRegistry::start();
+    let name = |name: &str| format!("{}/{name}", registry.address());
+    let both = ["--platform", "linux/amd64,linux/arm64", "--annotation", "index:a=b"];
+    kiln.build(&context(&kiln, &["one"]), &[&["-t", &name("app:1"), "--push"][..], &both].concat());
+    let index = registry.manifest("app:1");
+    other.ok(&["pull", "-q", "--platform", "linux/arm64", &name("app:1")]);
+    other.ok(&["tag", &name("app:1"), &name("half:1")]);
+    let said = other.ok(&["push", &name("half:1")]).stderr;
+    assert!(said.contains("only the available single-platform image was pushed"), "{said}");
+    let arm = index["manifests"][1]["digest"].as_str().expect("digest");
+    assert_eq!(registry.manifest("half:1"), registry.manifest(&format!("app@{arm}")));
+    other.ok(&["pull", "-q", "--platform", "linux/amd64", &name("app:1")]);
+    other.ok(&["tag", &name("app:1"), &name("whole:1")]);
+    let said = other.ok(&["push", &name("whole:1")]).stderr;
+    assert_eq!((registry.manifest("whole:1"), said.as_str()), (index.clone(), ""));
+    // Through an archive, too.
+    let (archive, last) = (other.scratch("archive").join("saved.tar"), Kiln::new());
+    other.ok(&["save", "-o", text(&archive), &name("whole:1")]);
+    last.ok(&["load", "-i", text(&archive)]);
+    last.ok(&["tag", &name("whole:1"), &name("again:1")]);
+    last.ok(&["push", "-q", &name("again:1")]);
+    assert_eq!(registry.manifest("again:1"), index);
+}
+
+#[test]
+fn a_registry_that_is_declared_insecure_may_do_without_tls() {
+    let kiln = Kiln::new();
+    // It is this name's only address, and knows no TLS.
+    let gate = Gate::start(1);
+    let proxy = format!("http://{}", gate.address());
     let context = context(&kiln, &["one"]);
-    let output = format!("type=registry,name={}/app:1", registry.address());
-    kiln.fails(&["build", "-o", &output, text(&context)], &["failed to push"]);
-    kiln.build(&context, &["-o", &format!("{output},registry.insecure=true")]);
-    let source = format!("docker://{}/app:1", registry.address());
-    let inspected = tool("skopeo", &["inspect", "--raw", "--tls-verify=false", &source]);
-    assert!(inspected.contains("\"layers\""), "{inspected}");
+    let build = |options: &str| {
+        let output = format!("type=registry,name=registry.example/app:1{options}");
+        let mut command = kiln.command(&["build", "-o", &output, text(&context)]);
+        for variable in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            command.env(variable, &proxy);
+        }
+        answer(command.env("NO_PROXY", "").env("no_proxy", ""))
+    };
+    let refused = build("");
+    assert!(!refused.status.success() && refused.stderr.contains("failed to push registry.example/app:1"), "{refused}");
+    build(",registry.insecure=true").succeeded();
 }
