@@ -302,6 +302,18 @@ fn what_a_tag_leads_to_is_not_collected() {
 }
 
 #[test]
+fn a_blob_that_was_asked_for_stays_for_the_manifest_to_come() {
+    let (_directory, store) = store();
+    let (asked, other) = (push(&store, "a", b"asked"), push(&store, "a", b"other"));
+    let old = "UPDATE registry_blobs SET linked = linked - 86400";
+    store.inner.database.write(|db| db.execute(old, [])).unwrap();
+    assert_eq!(store.registry().blob("a", &asked).unwrap(), Some(5));
+    let policy = RegistryPolicy { untagged: true, young: Duration::from_secs(3600), dry_run: false };
+    assert_eq!(store.registry().collect(&policy).unwrap().blobs, names(&[("a", &other)]));
+    put(&store, "a", "manifest", Some("t"), &[asked]);
+}
+
+#[test]
 fn what_an_image_needs_stays_when_the_registry_does_not_need_it() {
     let (_directory, store) = store();
     let config = push(&store, "a", b"config");
