@@ -6,6 +6,7 @@ use kiln_tests::docker_registry::DockerRegistry;
 use kiln_tests::kiln::{Kiln, tool};
 use kiln_tests::kiln_registry::KilnRegistry;
 use kiln_tests::{full, say};
+use sha2::{Digest as _, Sha256};
 
 /// Where connections are cut.
 const BOUNDARY: u64 = 64 << 10;
@@ -73,6 +74,40 @@ fn a_pull_that_is_cut_every_64_kib_arrives() {
     assert!(more <= through.cuts * HEADS, "{through:?} of {undisturbed}");
     say(&format!(
         "pull of {undisturbed} bytes, each connection cut after 64 KiB: {} cuts, {more} bytes more",
+        through.cuts
+    ));
+}
+
+/// Layers share the connections' misfortune: each gets a little further between two cuts.
+#[test]
+fn a_pull_of_many_layers_that_is_cut_every_64_kib_arrives() {
+    let registry = DockerRegistry::with(&["busybox"]);
+    let builder = Kiln::new();
+    let context = builder.scratch("context");
+    let mut dockerfile = format!("FROM {}/library/busybox:latest\n", registry.address());
+    for layer in 0..6_u8 {
+        // Bytes that hardly compress, and differ from layer to layer.
+        let noise = (0..10_000_u32).flat_map(|n| Sha256::digest([n.to_le_bytes(), [layer; 4]].concat()));
+        std::fs::write(context.join(format!("f{layer}")), noise.collect::<Vec<u8>>()).expect("a file");
+        dockerfile.push_str(&format!("COPY f{layer} /\n"));
+    }
+    std::fs::write(context.join("Dockerfile"), dockerfile).expect("Dockerfile");
+    let name = format!("{}/many:1", registry.address());
+    builder.ok(&["build", "--push", "--tag", &name, context.to_str().expect("UTF-8")]);
+
+    let proxy = CuttingProxy::before(registry.address());
+    let name = format!("{}/many:1", proxy.address());
+    let whole = pulled(&name);
+    let undisturbed = proxy.through().down;
+    assert!(undisturbed > 40 * BOUNDARY, "only {undisturbed} bytes");
+    proxy.cut(Cut::Every(Way::Down, BOUNDARY));
+    assert_eq!(pulled(&name), whole);
+    let through = proxy.through();
+    assert!(through.cuts >= undisturbed / BOUNDARY, "{through:?}");
+    let more = through.down - undisturbed;
+    assert!(more <= through.cuts * HEADS, "{through:?} of {undisturbed}");
+    say(&format!(
+        "pull of {undisturbed} bytes in 7 layers, cut every 64 KiB: {} cuts, {more} bytes more",
         through.cuts
     ));
 }

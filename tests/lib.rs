@@ -17,6 +17,8 @@ pub mod examples;
 pub mod exceptions;
 #[path = "support/faults.rs"]
 pub mod faults;
+#[path = "support/front.rs"]
+pub mod front;
 #[path = "support/http.rs"]
 pub mod http;
 #[path = "support/hygiene.rs"]

@@ -6,6 +6,7 @@ mod discovery;
 mod errors;
 mod management;
 mod manifests;
+mod modes;
 mod mounting;
 mod oracle;
 mod peer;

@@ -9,7 +9,7 @@ use kiln_tests::http::{Request, Response, Server};
 use kiln_tests::kiln::Kiln;
 use kiln_tests::kiln_registry::KilnRegistry;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// The media types that the tests push.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -20,6 +20,8 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A registry over HTTP. Nothing but its address is known of it.
 pub(crate) struct Peer {
     server: Server,
+    /// What every request says who sends it.
+    authorization: Option<String>,
     repositories: AtomicUsize,
     // In this order: the server ends, then its store is looked through for what was left behind.
     _serving: Option<KilnRegistry>,
@@ -45,31 +47,43 @@ pub(crate) struct Content {
 impl Peer {
     /// `kiln registry serve` over an empty store.
     pub(crate) fn kiln() -> Peer {
-        let kiln = Arc::new(Kiln::new());
-        let serving = KilnRegistry::start(&kiln, &[]);
-        Peer { _serving: Some(serving), ..Peer::at(Server::plain("")) }.of(kiln)
+        Peer::kiln_with(&[])
+    }
+
+    /// The same with these flags.
+    pub(crate) fn kiln_with(flags: &[&str]) -> Peer {
+        Peer::over(Arc::new(Kiln::new()), flags)
+    }
+
+    /// The same over a store that there is.
+    pub(crate) fn over(kiln: Arc<Kiln>, flags: &[&str]) -> Peer {
+        let serving = KilnRegistry::start(&kiln, flags);
+        let server = serving.server().clone();
+        Peer { _serving: Some(serving), _kiln: Some(kiln), ..Peer::at(server) }
     }
 
     /// Docker's registry, empty.
     pub(crate) fn docker() -> Peer {
         let docker = DockerRegistry::start();
-        Peer { _docker: Some(docker), ..Peer::at(Server::plain("")) }.located()
+        let server = Server::plain(docker.address());
+        Peer { _docker: Some(docker), ..Peer::at(server) }
     }
 
     /// A registry that somebody else runs.
     pub(crate) fn at(server: Server) -> Peer {
-        Peer { server, repositories: AtomicUsize::new(0), _serving: None, _docker: None, _kiln: None }
+        let repositories = AtomicUsize::new(0);
+        Peer { server, authorization: None, repositories, _serving: None, _docker: None, _kiln: None }
     }
 
-    fn of(self, kiln: Arc<Kiln>) -> Peer {
-        Peer { _kiln: Some(kiln), ..self }.located()
+    /// The same, spoken to over TLS with these settings.
+    pub(crate) fn secured(mut self, settings: Arc<rustls::ClientConfig>) -> Peer {
+        self.server.tls = Some(settings);
+        self
     }
 
-    fn located(self) -> Peer {
-        let kiln = self._serving.as_ref().map(KilnRegistry::address);
-        let address = kiln.or_else(|| self._docker.as_ref().map(DockerRegistry::address));
-        let server = Server::plain(address.expect("a server"));
-        Peer { server, ..self }
+    /// The same, every request with this `Authorization`.
+    pub(crate) fn authorized(self, value: &str) -> Peer {
+        Peer { authorization: Some(value.to_owned()), ..self }
     }
 
     /// A repository that nobody has used.
@@ -86,7 +100,11 @@ impl Peer {
     /// Sends a request; its answer has passed what is demanded of every answer.
     #[track_caller]
     pub(crate) fn send(&self, request: &Request) -> Response {
-        let response = self.server.send(request);
+        let request = match &self.authorization {
+            Some(value) => request.clone().header("Authorization", value),
+            None => request.clone(),
+        };
+        let response = self.server.send(&request);
         assert!(response.status < 500, "{response}");
         check_errors(&response);
         check_warnings(&response);
@@ -101,7 +119,7 @@ impl Peer {
         response
     }
 
-    /// To break connections with.
+    /// Where it is.
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
@@ -291,6 +309,12 @@ impl Content {
         Content::layer(&(0..length).map(|_| next()).collect::<Vec<u8>>())
     }
 
+    /// The same, named by its SHA-512 digest.
+    pub(crate) fn under_sha512(self) -> Content {
+        let digest = format!("sha512:{}", hex(&Sha512::digest(&self.bytes)));
+        Content { digest, ..self }
+    }
+
     /// A manifest or index, of the type that it says of itself.
     pub(crate) fn manifest(document: &Value) -> Content {
         let bytes = serde_json::to_vec_pretty(document).expect("a document");
@@ -305,8 +329,11 @@ impl Content {
 
 /// `sha256:HEX`.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A digest of nothing that anybody pushed.

@@ -26,6 +26,7 @@ requirements! {
     (Should, head_of_a_manifest_has_digest_and_size, "A HEAD of a manifest tells `Docker-Content-Digest` and `Content-Length`."),
     (Must, head_of_a_blob, "A HEAD of an existing blob answers 200, without a body."),
     (Should, head_of_a_blob_has_digest_and_size, "A HEAD of a blob tells `Docker-Content-Digest` and `Content-Length`."),
+    (Kiln, sha512_digests_work, "Blobs and manifests can be pushed and pulled under SHA-512 digests."),
     (Must, head_of_what_is_missing_is_404, "A HEAD of a manifest or blob that is not there answers 404."),
 }
 
@@ -211,6 +212,20 @@ fn head_of_a_blob_has_digest_and_size(peer: &Peer) {
         assert_eq!(answer.header("docker-content-digest"), Some(blob.digest.as_str()), "{answer}");
         assert_eq!(answer.header("content-length"), Some(blob.bytes.len().to_string().as_str()), "{answer}");
     }
+}
+
+fn sha512_digests_work(peer: &Peer) {
+    let repository = peer.repository();
+    let blob = Content::large(300_000).under_sha512();
+    repository.push_blob(&blob);
+    assert!(peer.expect(200, &repository.get_blob(&blob.digest)).body == blob.bytes);
+    let image = repository.image("a").under_sha512();
+    let put = repository.push(&image.digest, &image);
+    assert_eq!(put.header("docker-content-digest"), Some(image.digest.as_str()), "{put}");
+    assert!(peer.expect(200, &repository.get_manifest(&image.digest)).body == image.bytes);
+    let wrong = Content::layer(b"other").under_sha512();
+    let target = crate::peer::closing(&repository.begin_upload(), &wrong.digest);
+    peer.expect(400, &kiln_tests::http::Request::new("PUT", &target).body(&blob.bytes));
 }
 
 fn head_of_what_is_missing_is_404(peer: &Peer) {

@@ -21,6 +21,8 @@ pub enum Cut {
     Never,
     /// Once: the one that brings this byte of all that go this way, and all that are open beside it go on.
     Once(Way, u64),
+    /// Whichever brings this byte of all that go this way, or twice as many, or three times, …
+    Every(Way, u64),
     /// Each, before it has brought more than so many bytes this way.
     Each(Way, u64),
 }
@@ -96,6 +98,7 @@ impl State {
     fn allowed(&mut self, way: Way, before: u64, count: usize) -> usize {
         let limit = match self.cut {
             Cut::Once(of, at) if of == way && self.through.cuts == 0 => at - self.through.bytes(way),
+            Cut::Every(of, at) if of == way => (self.through.cuts + 1) * at - self.through.bytes(way),
             Cut::Each(of, at) if of == way => at - before,
             _ => u64::MAX,
         };

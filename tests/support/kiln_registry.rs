@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -20,8 +20,13 @@ impl KilnRegistry {
     /// Serves over `kiln`'s store on a free port, with these flags added, and waits until it listens.
     #[track_caller]
     pub fn start(kiln: &Kiln, flags: &[&str]) -> KilnRegistry {
-        let mut command = kiln.command(&["registry", "serve", "--listen", "127.0.0.1:0"]);
-        let mut process = command.args(flags).stdout(Stdio::piped()).spawn().expect("kiln");
+        KilnRegistry::of(kiln.command(&["registry", "serve", "--listen", "127.0.0.1:0"]).args(flags))
+    }
+
+    /// The same for a command that says where it listens.
+    #[track_caller]
+    pub fn of(command: &mut Command) -> KilnRegistry {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("kiln");
         let mut first = String::new();
         let mut lines = BufReader::new(process.stdout.take().expect("its output"));
         lines.read_line(&mut first).expect("its output");
@@ -61,6 +66,11 @@ impl KilnRegistry {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("peak memory");
         let kib = peak.trim().trim_end_matches(" kB");
         kib.parse::<u64>().expect("kilobytes") * 1024
+    }
+
+    /// Waits for its end, which was asked for or came by itself.
+    pub fn wait(mut self) -> ExitStatus {
+        self.process.take().expect("not ended").wait().expect("its end")
     }
 
     /// Ends it by this signal, and waits.

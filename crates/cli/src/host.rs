@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kiln_registry::server::MirrorAddress;
-use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig};
+use kiln_registry::{Anonymous, Client, Config, CredentialSource, DockerConfig, RetryPolicy, Timeouts};
 use kiln_runtime::Tier;
 use kiln_store::{Mode, Store};
 
@@ -99,11 +100,14 @@ fn client(home: Option<&Path>, config: Config) -> Result<Client, Failure> {
     Ok(Client::new(config, credentials))
 }
 
-/// The way to one registry, connected to as its address says.
+/// The way to one registry, connected to as its address says. It gives up soon: who asks for a mirror's content waits
+/// meanwhile, and asks again if need be.
 pub(crate) fn client_of(address: &MirrorAddress) -> Result<Client, Failure> {
     let mut config = connections()?;
     let host = config.hosts.entry(address.domain.clone()).or_default();
     host.security = address.security.or(host.security);
+    config.retry = RetryPolicy { attempts: 3, connect_attempts: 2, ..config.retry };
+    config.timeouts = Timeouts { connect: Duration::from_secs(5), head: Duration::from_secs(30), ..config.timeouts };
     client(home().as_deref(), config)
 }
 
@@ -126,8 +130,15 @@ pub(crate) fn kept_credentials() -> Result<DockerConfig, Failure> {
     })?)
 }
 
-/// The credentials that are kept there.
+/// The variable whose credentials count before the kept ones.
+pub(crate) const CREDENTIALS_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+
+/// The credentials that are kept there, and before them those of the environment.
 fn docker_config(directory: &Path) -> Result<DockerConfig, Failure> {
-    let read = DockerConfig::read(&directory.join("config.json"));
-    read.map_err(|error| Failure::new(format!("ERROR: {}", chain(&error))))
+    let words = |error: &kiln_registry::CredentialsError| Failure::new(format!("ERROR: {}", chain(error)));
+    let kept = DockerConfig::read(&directory.join("config.json")).map_err(|error| words(&error))?;
+    match std::env::var(CREDENTIALS_VARIABLE) {
+        Ok(text) if !text.is_empty() => kept.after_variable(CREDENTIALS_VARIABLE, &text).map_err(|error| words(&error)),
+        _ => Ok(kept),
+    }
 }

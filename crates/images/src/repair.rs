@@ -139,9 +139,11 @@ fn references(image: &Image) -> Vec<Reference> {
     names(image).iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether the registry of one of the image's names had the blob.
+/// Whether the registry of one of the image's names, or a repository that is known to have the blob, gave it.
 async fn pull_blob(store: &Store, client: &Client, image: &Image, wanted: &Descriptor) -> bool {
-    for reference in references(image) {
+    let origins = store.origins().of(&wanted.digest).unwrap_or_default();
+    let origins = origins.iter().filter_map(|name| name.parse().ok());
+    for reference in references(image).into_iter().chain(origins) {
         if fetch(store, client, &reference, wanted).await.is_some() {
             return true;
         }

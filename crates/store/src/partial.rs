@@ -16,7 +16,7 @@ use crate::content::with_block;
 use crate::error::{At, Result};
 use crate::fault::{self, Operation};
 use crate::locks::{LockKey, Sharing};
-use crate::store::create_directory;
+use crate::store::{Inner, create_directory};
 
 /// Where they lie, below the store's root.
 pub(crate) const DIRECTORY: &str = "partial";
@@ -24,6 +24,25 @@ pub(crate) const DIRECTORY: &str = "partial";
 /// Held by whoever writes the partial blob of this name.
 pub(crate) fn key(name: &str) -> LockKey {
     LockKey::new("partial", name.as_bytes())
+}
+
+/// Throws away all that nobody is just at; tells whether there was any.
+pub(crate) fn discard_idle(store: &Inner) -> Result<bool> {
+    let directory = store.root.join(DIRECTORY);
+    let mut any = false;
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.at("list", &directory)?,
+    };
+    for entry in entries {
+        let entry = entry.at("list", &directory)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(_alone) = store.locks.try_acquire(key(&name), Sharing::Exclusive)? {
+            store.session.discard(&entry.path())?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 impl Blobs<'_> {
@@ -130,6 +149,25 @@ mod tests {
         writer.commit(Some(&digest), Some(6)).unwrap();
         assert_eq!(store.blobs().read(&digest, 10).unwrap(), b"abcdef");
         assert_eq!(std::fs::read_dir(store.inner.root.join(DIRECTORY)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_nobody_is_at_goes_for_lack_of_room() {
+        let (_directory, store) = testing::store();
+        assert!(!discard_idle(&store.inner).unwrap());
+        let begun = |text: &[u8]| {
+            let mut writer = store.blobs().resume(&Digest::of(text), 6).unwrap();
+            writer.write_all(b"abc").unwrap();
+            writer.keep_for_later(true);
+            writer
+        };
+        let busy = begun(b"busy");
+        drop(begun(b"idle"));
+        assert!(discard_idle(&store.inner).unwrap());
+        assert!(!discard_idle(&store.inner).unwrap());
+        drop(busy);
+        assert_eq!(store.blobs().resume(&Digest::of(b"busy"), 6).unwrap().size(), 3);
+        assert_eq!(store.blobs().resume(&Digest::of(b"idle"), 6).unwrap().size(), 0);
     }
 
     #[test]

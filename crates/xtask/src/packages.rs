@@ -9,6 +9,7 @@ pub(crate) const FIXTURES: &[&str] = &["mmdebstrap", "busybox-static", "tar"];
 /// For the tests: other tools that judge kiln's archives, and what the cases set up.
 pub(crate) const TESTS: &[&str] = &[
     "attr",
+    "buildah",
     "bzip2",
     "docker-registry",
     "e2fsprogs",

@@ -78,7 +78,7 @@ impl Distant {
     pub(crate) fn content(self) -> Vec<ContentLayer> {
         let content = |slot| match slot {
             Slot::Here(layer) => Some(ContentLayer::Here(layer)),
-            Slot::Unpulled(layer) => Some(ContentLayer::Elsewhere((*layer).clone())),
+            Slot::Unpulled(layer) => Some(ContentLayer::Elsewhere(Box::new((*layer).clone()))),
             Slot::Elsewhere(_) => None,
         };
         self.slots.into_iter().filter_map(content).collect()

@@ -18,11 +18,13 @@ pub(crate) struct Caller {
 impl Caller {
     /// Opens the store; nothing may have started a thread before.
     pub(crate) fn host(&self) -> Result<Host, Failure> {
+        self.config()?.limits.settle()?;
         Host::open(self.root.as_deref())
     }
 
     /// Where the store is, without opening it; nothing may have started a thread before.
     pub(crate) fn place(&self) -> Result<Place, Failure> {
+        self.config()?.limits.settle()?;
         Place::find(self.root.as_deref())
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::login::{Server, host_of};
+use super::login::{Server, host_of, warn_of_variable};
 use crate::failure::{Failure, chain};
 use crate::{host, output};
 
@@ -17,6 +17,7 @@ pub(crate) struct LogoutArguments {
 /// Logs out. As with docker what cannot be forgotten is a warning.
 pub(crate) fn run(arguments: &LogoutArguments) -> Result<ExitCode, Failure> {
     let (shown, keys) = keys(arguments.server.as_deref());
+    warn_of_variable();
     let config = host::kept_credentials()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     output::line(format_args!("Removing login credentials for {shown}"))?;

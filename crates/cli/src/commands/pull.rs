@@ -82,7 +82,7 @@ fn one(host: &Host, arguments: &PullArguments, reference: &Reference) -> Result<
     output::line(format_args!("Digest: {}", pulled.root))?;
     let is_new = before.is_none_or(|before| before.id != pulled.image.id);
     let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
-    Ok(output::line(format_args!("Status: {status} {}", reference.familiar()))?)
+    output::line(format_args!("Status: {status} {}", reference.familiar()))
 }
 
 /// Pulls an image with all its layers into the store; failures in docker's words.
@@ -147,8 +147,8 @@ pub(super) enum Part {
 fn of_pull(reference: &Reference, platform: &Platform, error: &PullError) -> Failure {
     let full = reference.with_default_tag();
     let words = match error {
-        // A blob is named by its digest alone.
-        PullError::Registry(kiln_registry::Error::NotFound { what, .. }) if !what.starts_with("sha") => {
+        // Otherwise a part of it was not found.
+        PullError::Registry(kiln_registry::Error::NotFound { what, .. }) if *what == full.to_string() => {
             format!("failed to resolve reference \"{full}\": {full}: not found")
         }
         PullError::Registry(kiln_registry::Error::NoPlatform { .. }) => format!(

@@ -103,7 +103,16 @@ fn one(host: &Host, arguments: &PushArguments, name: &Reference) -> Result<(), F
         shown.line(format!("{tag}: digest: {} size: {}", descriptor.digest, descriptor.size));
     }
     shown.finish()?;
-    pushed.map(drop).map_err(|error| failed(&error))
+    let descriptor = pushed.map_err(|error| failed(&error))?;
+    let index = known.filter(|known| known.media_type.is_index() && arguments.platform.is_none());
+    if let Some(index) = index.filter(|index| descriptor.media_type.is_manifest() && index.digest != descriptor.digest)
+    {
+        eprintln!(
+            "Not all multiplatform-content is present and only the available single-platform image was pushed\n{} -> {}",
+            index.digest, descriptor.digest
+        );
+    }
+    Ok(())
 }
 
 /// What the name means: its image, one a platform, or the one that was asked for.

@@ -3,6 +3,7 @@
 //! Read are `/etc/kiln/config.toml` and then the user's own, whose keys win; or only the file that `KILN_CONFIG`
 //! names. This module knows files and keys, not what the values are used for.
 
+mod limits;
 mod read;
 mod registries;
 mod value;
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) build: BuildConfig,
     /// `[gc]`.
     pub(crate) gc: GcConfig,
+    /// `[limits]`.
+    pub(crate) limits: limits::LimitsConfig,
     /// `[registries]` and `[registry]`.
     pub(crate) registries: registries::RegistriesConfig,
 }
@@ -109,6 +112,7 @@ impl Config {
                 ("keep-newer-than", json!(time(keep_newer_than))),
                 ("cache-mounts-quota", json!(space(cache_mounts_quota))),
             ]),
+            "Limits": self.limits.shown(),
             "Registries": self.registries.shown(),
             "Registry": self.registries.shown_hosts(),
         })

@@ -11,7 +11,7 @@ use super::value::{Space, duration};
 use super::{BuildConfig, Config, GcConfig};
 use crate::failure::Failure;
 
-const TABLES: [&str; 4] = ["build", "gc", "registries", "registry"];
+const TABLES: [&str; 5] = ["build", "gc", "limits", "registries", "registry"];
 const BUILD: [&str; 4] = ["jobs", "step-timeout", "step-memory", "step-cpus"];
 const GC: [&str; 4] = ["quota", "keep-free", "keep-newer-than", "cache-mounts-quota"];
 
@@ -75,6 +75,7 @@ pub(super) fn into(config: &mut Config, text: &str) -> Result<()> {
         match key.get_ref().as_ref() {
             "build" => entries(value, |key, value| build(&mut config.build, key, value))?,
             "gc" => entries(value, |key, value| gc(&mut config.gc, key, value))?,
+            "limits" => entries(value, |key, value| config.limits.take(key, value))?,
             "registries" => entries(value, |key, value| config.registries.take(key, value))?,
             "registry" => entries(value, |key, value| config.registries.take_host(key, value))?,
             _ => return Err(unknown(key, None, &TABLES)),
@@ -195,7 +196,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "[build]\njobs = 4\nstep-timeout = \"1h30m\"\nstep-memory = \"2GB\"\nstep-cpus = 1.5\n\
-            [gc]\nquota = \"20GB\"\nkeep-free = \"10%\"\nkeep-newer-than = \"48h\"\ncache-mounts-quota = 1_000\n";
+            [gc]\nquota = \"20GB\"\nkeep-free = \"10%\"\nkeep-newer-than = \"48h\"\ncache-mounts-quota = 1_000\n\
+            [limits]\nlayer-size = \"1GB\"\nlayer-expansion = 50\nlayer-entries = 1_000\n";
         let mut config = Config::default();
         into(&mut config, text).unwrap();
         assert_eq!(config.build.jobs.map(usize::from), Some(4));
@@ -205,6 +207,8 @@ mod tests {
         assert_eq!(config.gc.keep_free, Some(Space::Percent(10.0)));
         assert_eq!(config.gc.keep_newer_than, Some(Duration::from_secs(48 * 3600)));
         assert_eq!(config.gc.cache_mounts_quota, Some(Space::Bytes(1000)));
+        let shown = serde_json::json!({"layer-size": 1 << 30, "layer-expansion": 50, "layer-entries": 1000});
+        assert_eq!(serde_json::Value::from(config.limits.shown()), shown);
         let before = config.clone();
         into(&mut config, "gc.quota = 7\n").unwrap();
         assert_eq!(config, Config { gc: GcConfig { quota: Some(Space::Bytes(7)), ..before.gc }, ..before });
@@ -228,7 +232,7 @@ mod tests {
                    |
                  1 | [biuld]
                    |  ^
-                hint: did you mean build? the file has build, gc, registries, registry"#]],
+                hint: did you mean build? the file has build, gc, limits, registries, registry"#]],
         );
     }
 
@@ -261,6 +265,8 @@ mod tests {
             "[build]\nstep-timeout = 5",
             "[gc]\nquota = -1",
             "[gc]\nquota = true",
+            "[limits]\nlayer-size = \"5%\"",
+            "[limits]\nlayer-entries = -1",
         ] {
             assert!(into(&mut Config::default(), wrong).is_err(), "{wrong}");
         }

@@ -61,11 +61,19 @@ impl Engine {
             target.parse().map_err(|source| Error::TargetReference { text: target.into(), source })?;
         let image = self.find_image(source)?;
         let full = source.parse::<Reference>().ok().map(|source| source.with_default_tag().to_string());
-        let ids = match full.filter(|full| image.has_name(full)) {
-            Some(full) => self.store.images().platforms(&full)?.into_iter().map(|image| image.id).collect(),
-            None => vec![image.id],
+        let (images, target) = (self.store.images(), reference.with_default_tag().to_string());
+        let full = full.filter(|full| image.has_name(full));
+        let (ids, root) = match full {
+            Some(full) => {
+                let platforms = images.platforms(&full)?;
+                (platforms.into_iter().map(|image| image.id).collect(), images.root(&full)?)
+            }
+            None => (vec![image.id], None),
         };
-        self.store.images().tag_all(&reference.with_default_tag().to_string(), &ids)?;
+        images.tag_all(&target, &ids)?;
+        if let Some(root) = root {
+            images.set_root(&target, &root)?;
+        }
         Ok(())
     }
 }

@@ -104,7 +104,7 @@ pub enum ContentLayer {
     Here(Layer),
     /// One that the store only knows: its blob lies in registries. The forms of an image
     /// that consist of documents can be made with it; what is made of bytes needs it here.
-    Elsewhere(Unpulled),
+    Elsewhere(Box<Unpulled>),
 }
 
 impl ImageContent {

@@ -19,6 +19,21 @@ const MAX_DEPTH: usize = 4;
 struct Group {
     names: Vec<String>,
     manifests: Vec<Digest>,
+    /// The entries of the archive's own index.
+    entries: Vec<Descriptor>,
+}
+
+impl Group {
+    /// The index that the names stand for, where the archive has one.
+    fn index(&self) -> Option<Descriptor> {
+        let [entry] = &self.entries[..] else { return None };
+        let mut index = entry.clone();
+        // Those are the archive's, not the image's.
+        index
+            .annotations
+            .retain(|key, _| ![layout::IMAGE_NAME, layout::REF_NAME, layout::CREATED].contains(&key.as_str()));
+        index.media_type.is_index().then_some(index)
+    }
 }
 
 /// Loads what `index.json` names. Names that only `manifest.json` gives count too.
@@ -43,7 +58,10 @@ pub(super) fn load_archive(
                 group.names.extend(docker::names_of(spool, &image.id)?);
             }
         }
-        add(store, &mut loaded, &images, group.names)?;
+        add(store, &mut loaded, &images, group.names.clone())?;
+        if let Some(index) = group.index() {
+            group.names.iter().try_for_each(|name| store.images().set_root(name, &index))?;
+        }
     }
     Ok(loaded)
 }
@@ -90,8 +108,11 @@ fn groups(store: &Store, index: &Index, platform: Option<&Platform>) -> Result<V
         };
         let rival = |group: &&mut Group| name.as_ref().is_some_and(|name| group.names.contains(name));
         match groups.iter_mut().find(rival) {
-            Some(group) => group.manifests.extend(manifests),
-            None => groups.push(Group { names: name.into_iter().collect(), manifests }),
+            Some(group) => {
+                group.manifests.extend(manifests);
+                group.entries.push(entry.clone());
+            }
+            None => groups.push(Group { names: name.into_iter().collect(), manifests, entries: vec![entry.clone()] }),
         }
     }
     Ok(groups)

@@ -51,18 +51,18 @@ enum Piece {
 impl Download<'_> {
     /// Fetches it from the first of the repositories that gives it, or else from the addresses that its descriptor
     /// names.
-    pub(super) async fn from_any(&self, repositories: &[Reference], diff_id: &Digest) -> Result<(), PullError> {
+    pub(super) async fn anywhere(&self, repositories: &[Reference], diff_id: &Digest) -> Result<(), PullError> {
         let mut last = None;
         for repository in repositories {
             let source = Source::Repository(self.client.clone(), repository.clone());
-            match self.from(source).await {
+            match self.at(source).await {
                 Err(error) if error.is_of_its_source() => last = Some(error),
                 other => return other,
             }
         }
         let urls = self.blob.urls.iter().filter(|_| !self.blob.media_type.is_distributable());
         for url in urls {
-            match self.from(Source::Web(self.client.clone(), url.clone())).await {
+            match self.at(Source::Web(self.client.clone(), url.clone())).await {
                 Err(error) if error.is_of_its_source() => last = Some(error),
                 other => return other,
             }
@@ -72,7 +72,7 @@ impl Download<'_> {
 
     /// Fetches it from one place. A beginning that an earlier process left is used; if it may be what is wrong, the blob
     /// is fetched as a whole.
-    async fn from(&self, source: Source) -> Result<(), PullError> {
+    async fn at(&self, source: Source) -> Result<(), PullError> {
         let writer = self.begun().await?;
         let was_begun = writer.size() > 0;
         match self.through(Feed::new(source.clone(), self.blob), writer).await {

@@ -18,8 +18,8 @@ use super::PullError;
 /// Blobs of which more than this is missing come in segments, in bytes.
 const LARGE: u64 = 32 << 20;
 /// How long a segment is, in bytes.
-const SEGMENT: u64 = 6 << 20;
-/// Segments of a blob that come at the same time.
+const SEGMENT: u64 = 4 << 20;
+/// Segments of a blob that come at the same time, once the first has shown that the place gives parts.
 const AT_ONCE: usize = 3;
 /// One blob of the process at a time comes so: the segments are what memory a pull takes.
 static SEGMENTED: Semaphore = Semaphore::const_new(1);
@@ -60,6 +60,8 @@ struct Segments {
     tasks: JoinSet<()>,
     /// Where the first begins that nobody asked for yet.
     next: u64,
+    /// How many may come at once.
+    width: usize,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -80,7 +82,7 @@ impl Feed {
         self.state = match (&self.source, SEGMENTED.try_acquire()) {
             (Source::Repository(..), Ok(turn)) if left > LARGE => {
                 let mut segments =
-                    Segments { coming: VecDeque::new(), tasks: JoinSet::new(), next: offset, _turn: turn };
+                    Segments { coming: VecDeque::new(), tasks: JoinSet::new(), next: offset, width: 1, _turn: turn };
                 segments.ask(&self.source, &self.blob);
                 State::Segmented(segments)
             }
@@ -139,7 +141,7 @@ impl Feed {
 impl Segments {
     /// Asks for as many segments as may come at once.
     fn ask(&mut self, source: &Source, blob: &Descriptor) {
-        while self.coming.len() < AT_ONCE && self.next < blob.size {
+        while self.coming.len() < self.width && self.next < blob.size {
             let end = blob.size.min(self.next + SEGMENT);
             // Whoever sends must not wait for those before it, since they may wait for its connection.
             let (sender, receiver) = channel(SEGMENT as usize >> 10);
@@ -153,6 +155,10 @@ impl Segments {
     async fn chunk(&mut self, source: &Source, blob: &Descriptor) -> Result<Option<Bytes>, PullError> {
         while let Some(first) = self.coming.front_mut() {
             if let Some(piece) = first.recv().await {
+                if piece.is_ok() && self.width < AT_ONCE {
+                    self.width = AT_ONCE;
+                    self.ask(source, blob);
+                }
                 return piece.map(Some);
             }
             self.coming.pop_front();

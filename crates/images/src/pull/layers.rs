@@ -41,7 +41,8 @@ impl Unpulled {
     pub fn of(store: &Store, image: &Image, layer: &ImageLayer) -> Result<Option<Unpulled>, kiln_store::Error> {
         let Some(blob) = layer.blob.clone() else { return Ok(None) };
         let repositories = repositories(store, image, &blob.digest)?;
-        let can_be_had = !repositories.is_empty() || !blob.urls.is_empty() || store.blobs().contains(&blob.digest)?;
+        let has_address = !blob.media_type.is_distributable() && !blob.urls.is_empty();
+        let can_be_had = !repositories.is_empty() || has_address || store.blobs().contains(&blob.digest)?;
         Ok(can_be_had.then(|| Unpulled { diff_id: layer.diff_id.clone(), blob, repositories }))
     }
 
@@ -192,7 +193,7 @@ impl Job {
             Want::Blob => Wanted::Blob,
         };
         Download { store: &self.store, client: &self.client, blob: &self.layer.blob, wanted, task: &self.task }
-            .from_any(&self.layer.repositories, &self.layer.diff_id)
+            .anywhere(&self.layer.repositories, &self.layer.diff_id)
             .await?;
         Ok(Outcome::Done)
     }

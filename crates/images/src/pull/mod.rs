@@ -8,7 +8,7 @@ mod download;
 mod feed;
 mod layers;
 
-use kiln_oci::{Digest, ManifestOrIndex, Platform, Reference};
+use kiln_oci::{Descriptor, Digest, ManifestOrIndex, Platform, Reference};
 use kiln_progress::Task;
 use kiln_registry::{Client, WebError};
 use kiln_store::{Image, Store};
@@ -83,6 +83,8 @@ pub struct Pulled {
     pub manifest: Digest,
     /// Digests of all manifests of the index; none where there is no index.
     pub listed: Vec<Digest>,
+    /// The index, whose bytes are in the store; `None` where there is no index.
+    pub index: Option<Descriptor>,
 }
 
 /// Fetches manifest and config for `platform`, adds the image to the store, and records what the
@@ -104,13 +106,17 @@ pub async fn manifest(
         let blobs: Vec<Digest> = described.layers.iter().map(|layer| layer.digest.clone()).collect();
         let image = described.insert(&store)?;
         store.origins().add(&repository, &blobs)?;
-        let root = remote.root.descriptor.digest;
-        let listed = match remote.root.content {
-            ManifestOrIndex::Index(index) => index.manifests.into_iter().map(|entry| entry.digest).collect(),
-            ManifestOrIndex::Manifest(_) => Vec::new(),
+        let root = remote.root.descriptor.digest.clone();
+        let (listed, index) = match remote.root.content {
+            ManifestOrIndex::Index(index) => {
+                store.blobs().insert(&remote.root.raw)?;
+                let listed = index.manifests.into_iter().map(|entry| entry.digest).collect();
+                (listed, Some(remote.root.descriptor))
+            }
+            ManifestOrIndex::Manifest(_) => (Vec::new(), None),
         };
         store.resolutions().set(&name, &root)?;
-        Ok(Pulled { image, root, manifest: digest, listed })
+        Ok(Pulled { image, root, manifest: digest, listed, index })
     })
     .await
 }
@@ -127,11 +133,14 @@ pub async fn image(
     let mut pulled = manifest(store, client, reference, platform).await?;
     layers(store, client, &pulled.image, task).await?;
     let (store, name) = (store.clone(), reference.with_default_tag().to_string());
-    let (manifest, listed) = (pulled.manifest.clone(), pulled.listed.clone());
+    let (manifest, listed, index) = (pulled.manifest.clone(), pulled.listed.clone(), pulled.index.clone());
     let image = blocking(move || {
         // Once more, so that the image names its unpacked layers.
         let image = Described::read(&store, &manifest)?.insert(&store)?;
         name_among_platforms(&store, &name, &image, &listed)?;
+        if let Some(index) = index {
+            store.images().set_root(&name, &index)?;
+        }
         Ok(store.images().get(&image.id)?.unwrap_or(image))
     });
     pulled.image = image.await?;

@@ -49,11 +49,10 @@ impl Parcel {
         self.whole.exported()
     }
 
-    /// The layers that registries have, bottom first, each once: others lie where their descriptors say.
+    /// The layers, bottom first, each once.
     pub(super) fn layers(&self) -> Vec<Descriptor> {
         let mut seen = BTreeSet::new();
-        let is_sent = |layer: &&Descriptor| layer.media_type.is_distributable() || layer.urls.is_empty();
-        let all = self.whole.parts.iter().flat_map(|part| &part.layers).filter(is_sent);
+        let all = self.whole.parts.iter().flat_map(|part| &part.layers);
         all.filter(|layer| seen.insert(layer.digest.clone())).cloned().collect()
     }
 

@@ -156,8 +156,9 @@ impl Storage for Shelf {
         found.map(|manifest| manifest.map(facts)).map_err(|error| self.failed(&error))
     }
 
-    fn read_manifest(&self, repository: &Repository, digest: &Digest) -> Stored<Option<Vec<u8>>> {
-        self.store.registry().read_manifest(repository.as_str(), digest).map_err(|error| self.failed(&error))
+    fn read_manifest(&self, repository: &Repository, digest: &Digest) -> Stored<Option<Bytes>> {
+        let opened = self.store.registry().open_manifest(repository.as_str(), digest);
+        opened.map(|reader| reader.map(|reader| self.outgoing(reader))).map_err(|error| self.failed(&error))
     }
 
     fn put_manifest(&self, repository: &Repository, manifest: &NewManifest, tag: Option<&Tag>) -> Stored<Placed> {

@@ -9,7 +9,7 @@ pub(super) const MAX_EXTENDED_HEADER: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The stream behind the archive failed.
-    #[error("cannot read the archive at byte {offset}")]
+    #[error("cannot read the archive at byte {offset}: {source}")]
     Read {
         /// How far reading had come.
         offset: u64,

@@ -7,6 +7,10 @@ use super::error::{TarError, malformed};
 use super::pax::{self, Effective, PaxRecords};
 use super::{EntryKind, number};
 
+/// What Linux has room for in a device's number.
+const MOST_MAJOR: u32 = (1 << 12) - 1;
+const MOST_MINOR: u32 = (1 << 20) - 1;
+
 /// Extensions that precede an entry's own header.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -76,8 +80,9 @@ pub(super) fn entry_kind(
             (None, Some(gnu)) => (gnu.dev_major, gnu.dev_minor),
             (None, None) => return Err(malformed(start, "device number")),
         };
-        let part = |bytes: &[u8]| number::parse(bytes).and_then(|part| u32::try_from(part).ok());
-        let device = part(&major).zip(part(&minor)).map(|(major, minor)| Device { major, minor });
+        let part = |bytes: &[u8], most| number::parse(bytes).and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= most);
+        let device =
+            part(&major, MOST_MAJOR).zip(part(&minor, MOST_MINOR)).map(|(major, minor)| Device { major, minor });
         device.ok_or(malformed(start, "device number"))
     };
     Ok(match header.entry_type() {
@@ -103,7 +108,8 @@ pub(super) fn owner(start: u64, name: &'static str, record: Option<&[u8]>, bytes
         Some(text) => pax::parse_decimal(text).and_then(|id| u32::try_from(id).ok()),
         None => number::parse(bytes).and_then(|id| u32::try_from(id).ok()),
     };
-    id.ok_or(malformed(start, name))
+    // The largest number means no owner at all.
+    id.filter(|&id| id != u32::MAX).ok_or(malformed(start, name))
 }
 
 /// The modification time, to the nanosecond where a record has it.

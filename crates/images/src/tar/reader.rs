@@ -296,13 +296,16 @@ impl<R: Read> TarReader<R> {
     /// Skips what is left of the current entry.
     fn skip_rest(&mut self) -> Result<(), TarError> {
         let mut scratch = [0; 16 * 1024];
-        while self.stored + self.padding > 0 {
-            let within = if self.stored > 0 { "a file's content" } else { "padding" };
-            let left = if self.stored > 0 { &mut self.stored } else { &mut self.padding };
-            let wanted = scratch.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= wanted as u64;
+        while self.stored > 0 {
+            let wanted = scratch.len().min(usize::try_from(self.stored).unwrap_or(usize::MAX));
+            self.stored -= wanted as u64;
             let Some(part) = scratch.get_mut(..wanted) else { break };
-            self.fill(part, within)?;
+            self.fill(part, "a file's content")?;
+        }
+        // Some writers leave it out at the end of an archive, and no reader misses it there.
+        let padding = std::mem::take(&mut self.padding) as usize;
+        if let Some(part) = scratch.get_mut(..padding) {
+            self.fill_some(part)?;
         }
         self.content = Content::default();
         Ok(())

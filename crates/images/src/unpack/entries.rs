@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use kiln_store::{Hashing, Kind, LayerWriter, Metadata, Timestamp};
 
+use super::limits::{Allowance, Limits};
 use super::paths::{self, Climbing, Name};
 use super::{UnpackError, shown};
 use crate::tar::{Entry, EntryKind, TarReader};
@@ -12,7 +13,9 @@ use crate::tar::{Entry, EntryKind, TarReader};
 pub(super) fn unpack_layer(tar: impl Read, writer: &LayerWriter) -> Result<(), UnpackError> {
     let mut reader = TarReader::new(tar);
     let put = Put::new(writer);
+    let mut allowance = Allowance::new(Limits::settled());
     while let Some(entry) = reader.next_entry()? {
+        allowance.take(&entry)?;
         let path = paths::clean(&entry.path, Climbing::Refused)?;
         match paths::classify(path)? {
             Name::Ignored => {}

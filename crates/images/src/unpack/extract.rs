@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use kiln_store::{Kind, LayerWriter, Union};
 
 use super::entries::{Put, implied_directory};
+use super::limits::{Allowance, Limits};
 use super::paths::{self, Climbing, Name};
 use super::{UnpackError, open, shown};
 use crate::compression::{Compression, detect};
@@ -33,10 +34,15 @@ pub fn extract<R: Read>(
     destination: &[u8],
     options: &ExtractOptions,
 ) -> Result<(), UnpackError> {
+    put_all(archive, &Place { writer, lower, destination }, options).map_err(UnpackError::told)
+}
+
+fn put_all<R: Read>(archive: R, place: &Place<'_>, options: &ExtractOptions) -> Result<(), UnpackError> {
     let mut reader = open(archive)?;
-    let put = Put::new(writer);
-    let place = Place { writer, lower, destination };
+    let put = Put::new(place.writer);
+    let mut allowance = Allowance::new(Limits::settled());
     while let Some(mut entry) = reader.next_entry()? {
+        allowance.take(&entry)?;
         let inside = paths::clean(&entry.path, Climbing::Clamped)?;
         match paths::classify(inside)? {
             Name::Ignored => {}

@@ -5,10 +5,12 @@
 
 mod entries;
 mod extract;
+mod limits;
 mod paths;
 mod pipeline;
 
 pub use extract::{ExtractOptions, START, extract, is_archive, starts_as_archive};
+pub use limits::{LimitExceeded, Limits};
 
 use std::io::{self, Read};
 
@@ -26,6 +28,9 @@ pub enum UnpackError {
     /// The compressed stream is damaged, or cannot be read.
     #[error("cannot read the archive: {0}")]
     Read(#[source] io::Error),
+    /// It is over a limit.
+    #[error("refusing the archive: {0}")]
+    Limit(#[from] LimitExceeded),
     /// The layer cannot be written.
     #[error(transparent)]
     Store(#[from] kiln_store::Error),
@@ -110,7 +115,7 @@ pub(crate) struct Staged {
 pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&Digest>) -> Result<Staged, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
     let writer = store.layers().stage(&root)?.unpacker()?;
-    let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
+    let diff_id = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer)).map_err(UnpackError::told)?;
     if let Some(expected) = expected
         && *expected != diff_id
     {
@@ -127,7 +132,7 @@ pub(crate) fn staged<R: Read + Send>(store: &Store, blob: R, expected: Option<&D
 pub fn anew<R: Read + Send>(store: &Store, blob: R, expected: &Digest) -> Result<Layer, UnpackError> {
     let root = Metadata::root_owned(0o755, Timestamp::default());
     let writer = store.layers().stage(&root)?.unpacker()?;
-    let actual = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer))?;
+    let actual = pipeline::hashed(blob, |tar| entries::unpack_layer(tar, &writer)).map_err(UnpackError::told)?;
     if actual != *expected {
         return Err(UnpackError::DiffIdMismatch { expected: expected.clone(), actual });
     }
@@ -150,14 +155,27 @@ impl Staged {
     }
 }
 
+impl UnpackError {
+    /// The same, or if a limit is behind it, that limit.
+    fn told(self) -> UnpackError {
+        let limit = match &self {
+            UnpackError::Read(source) | UnpackError::Tar(TarError::Read { source, .. }) => {
+                LimitExceeded::behind(source)
+            }
+            _ => None,
+        };
+        limit.map_or(self, UnpackError::Limit)
+    }
+}
+
 /// An archive's path for a message.
 fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
 /// Reads entries in any compression.
-fn open<R: Read>(archive: R) -> Result<TarReader<crate::compression::Decompressor<R>>, UnpackError> {
-    let plain = crate::compression::decompress(archive).map_err(UnpackError::Read)?;
+fn open<R: Read>(archive: R) -> Result<TarReader<limits::Bounded<R>>, UnpackError> {
+    let plain = limits::bounded(archive, Limits::settled()).map_err(UnpackError::Read)?;
     Ok(TarReader::new(plain))
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use kiln_oci::{Digest, Hasher};
 
 use super::UnpackError;
-use crate::compression::decompress;
+use super::limits::{Limits, bounded};
 
 /// Bytes handed over at once.
 const PIECE: usize = 256 * 1024;
@@ -35,7 +35,7 @@ pub(super) fn hashed<R: Read + Send>(
 /// Sends every piece; a failure is sent too, so that the consumer stops where it happened.
 fn produce<R: Read>(blob: R, sender: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<Digest> {
     let mut hasher = Hasher::sha256();
-    let mut plain = match decompress(blob) {
+    let mut plain = match bounded(blob, Limits::settled()) {
         Ok(plain) => plain,
         Err(error) => return Err(send_failure(error, sender)),
     };

@@ -80,17 +80,17 @@ impl Attempt<'_> {
     async fn make(&self, credential: &Credential) -> Result<Granted, LoginError> {
         let first = self.ask(None).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
-            return self.judged(&first, Granted { identity_token: None });
+            return Self::judged(&first, Granted { identity_token: None });
         }
         let (authorization, granted) = self.answer(&challenges(first.headers()), credential).await?;
         let second = self.ask(Some(&authorization)).await?;
-        self.judged(&second, granted)
+        Self::judged(&second, granted)
     }
 
-    fn judged(&self, answer: &Response, granted: Granted) -> Result<Granted, LoginError> {
+    fn judged(answer: &Response, granted: Granted) -> Result<Granted, LoginError> {
         match answer.status() {
             StatusCode::OK => Ok(granted),
-            status => Err(LoginError::Status { address: self.address.clone(), status }),
+            status => Err(LoginError::Status { address: answer.url().to_string(), status }),
         }
     }
 

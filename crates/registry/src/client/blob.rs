@@ -10,10 +10,7 @@ use kiln_oci::{Descriptor, Hasher, Reference};
 use super::Client;
 use super::ranges::{self, Body, wrong_size};
 use crate::Error;
-use crate::transport::{self, Pace, Pauses, Transport, Trouble};
-
-/// So many bytes since the last failure count as getting further.
-const PROGRESS: u64 = 32 << 10;
+use crate::transport::{self, PROGRESS, Pace, Pauses, Transport, Trouble};
 
 /// The bytes of a blob or of a part of it, as they come.
 #[derive(Debug)]
@@ -30,6 +27,8 @@ pub struct BlobStream {
     pauses: Pauses,
     /// [`BlobStream::position`] at the last failure.
     mark: u64,
+    /// Hosts whose connections broke without bringing much.
+    useless: Vec<String>,
 }
 
 enum State {
@@ -117,7 +116,7 @@ impl BlobStream {
         let is_nothing = wanted.is_empty() && descriptor.size > 0;
         let body = match is_nothing {
             true => None,
-            false => Some(Box::new(ranges::open(&transport, reference, descriptor, wanted.clone()).await?)),
+            false => Some(Box::new(ranges::open(&[], &transport, reference, descriptor, wanted.clone()).await?)),
         };
         Ok(BlobStream {
             pace: Pace::new(transport.config.timeouts.stall),
@@ -128,6 +127,7 @@ impl BlobStream {
             state: State::Running { check, body },
             position: wanted.start,
             mark: wanted.start,
+            useless: Vec::new(),
             wanted,
         })
     }
@@ -166,7 +166,8 @@ impl BlobStream {
                 }
                 None => {
                     let rest = self.position..self.wanted.end;
-                    let rest = ranges::open(&self.transport, &self.reference, &self.descriptor, rest).await?;
+                    let rest = ranges::open(&self.useless, &self.transport, &self.reference, &self.descriptor, rest);
+                    let rest = rest.await?;
                     body.insert(Box::new(rest))
                 }
             };
@@ -199,6 +200,8 @@ impl BlobStream {
     fn broken_off(&mut self, trouble: Option<Trouble>, host: &str) -> Result<Duration, Error> {
         if self.position >= self.mark + PROGRESS {
             self.pauses.further();
+        } else if !self.useless.iter().any(|known| known == host) {
+            self.useless.push(host.to_owned());
         }
         self.mark = self.position;
         self.pace = Pace::new(self.transport.config.timeouts.stall);

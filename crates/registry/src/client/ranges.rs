@@ -20,16 +20,17 @@ pub(super) struct Body {
     pub(super) skip: u64,
 }
 
-/// Asks the mirrors and the registry for the bytes of a blob in `wanted`. Where those reach to its end, a server that
-/// knows no ranges will do, too.
+/// Asks the mirrors, without the `useless` ones, and the registry for the bytes of a blob in `wanted`. Where those reach
+/// to its end, a server that knows no ranges will do, too.
 pub(super) async fn open(
+    useless: &[String],
     transport: &Arc<Transport>,
     reference: &Reference,
     descriptor: &Descriptor,
     wanted: Range<u64>,
 ) -> Result<Body, Error> {
     let ask = |endpoint| open_at(transport, endpoint, reference, descriptor, wanted.clone());
-    request::first(transport, reference, Purpose::Pull, ask).await
+    request::first_besides(useless, transport, reference, Purpose::Pull, ask).await
 }
 
 async fn open_at(

@@ -42,14 +42,37 @@ pub(super) async fn first<T, F>(
 where
     F: Future<Output = Result<T, Error>>,
 {
+    first_besides(&[], transport, reference, purpose, ask).await
+}
+
+/// The same without those mirrors whose hosts are `useless`.
+pub(super) async fn first_besides<T, F>(
+    useless: &[String],
+    transport: &Transport,
+    reference: &Reference,
+    purpose: Purpose,
+    ask: impl Fn(Endpoint) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let mut last = Error::NoRegistry(Box::new(reference.clone()));
     if reference.domain().is_empty() {
         return Err(last);
     }
-    for endpoint in transport.endpoints(reference.domain(), purpose).await? {
+    let mut endpoints = transport.endpoints(reference.domain(), purpose).await?;
+    let itself = endpoints.pop();
+    endpoints.retain(|mirror| !useless.contains(&mirror.host()));
+    for endpoint in endpoints.into_iter().chain(itself) {
+        let host = endpoint.host();
         match ask(endpoint).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => last = error,
+            Err(error) => {
+                if matches!(error, Error::Unreachable { .. }) {
+                    transport.pass_over(host);
+                }
+                last = error;
+            }
         }
     }
     Err(last)

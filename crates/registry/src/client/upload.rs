@@ -13,10 +13,7 @@ use super::push::{Sent, push_call};
 use super::request;
 use super::watched::Watched;
 use crate::Error;
-use crate::transport::{Call, Endpoint, Pauses, Payload, Transport, Trouble};
-
-/// So many bytes that the registry has more than ever before count as getting further.
-const PROGRESS: u64 = 32 << 10;
+use crate::transport::{Call, Endpoint, PROGRESS, Pauses, Payload, Transport, Trouble};
 
 /// How large a piece may be, in bytes, for who refused a larger one.
 const SMALLER: [u64; 4] = [64 << 20, 8 << 20, 1 << 20, 512 << 10];

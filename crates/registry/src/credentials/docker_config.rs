@@ -21,6 +21,8 @@ pub(super) const IDENTITY_TOKEN_USER: &str = "<token>";
 pub struct DockerConfig {
     pub(super) path: PathBuf,
     file: File,
+    /// What counts before the file.
+    first: Option<Box<DockerConfig>>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -61,12 +63,22 @@ impl DockerConfig {
     }
 
     fn parse(path: &Path, raw: &[u8]) -> Result<Self, CredentialsError> {
+        let raw = if raw.trim_ascii().is_empty() { b"{}" } else { raw };
         // serde's own message may quote the contents: only the place is told.
         let file = serde_json::from_slice(raw).map_err(|e| CredentialsError::Invalid {
             path: path.into(),
             detail: format!("unexpected JSON in line {}, column {}", e.line(), e.column()),
         })?;
-        Ok(DockerConfig { path: path.into(), file })
+        Ok(DockerConfig { path: path.into(), file, first: None })
+    }
+
+    /// The same, but `text`, JSON such as the file's, counts before it: the value of the variable `name`.
+    ///
+    /// # Errors
+    /// No JSON of this form.
+    pub fn after_variable(self, name: &str, text: &str) -> Result<Self, CredentialsError> {
+        let first = Self::parse(Path::new(name), text.as_bytes())?;
+        Ok(DockerConfig { first: Some(Box::new(first)), ..self })
     }
 
     fn stored(&self, domain: &str) -> Result<Option<Credential>, CredentialsError> {
@@ -136,6 +148,10 @@ fn basic(username: &str, password: &str) -> Option<Credential> {
 impl CredentialSource for DockerConfig {
     fn credential<'a>(&'a self, host: &'a str) -> Lookup<'a> {
         Box::pin(async move {
+            let first = self.first.as_ref().map(|first| first.stored(host)).transpose()?.flatten();
+            if first.is_some() {
+                return Ok(first);
+            }
             let Some((name, key)) = self.helper(host) else { return self.stored(host) };
             match helper::get(name, &key).await? {
                 Some(answer) => Ok(basic(&answer.username, answer.secret.expose())),
@@ -210,6 +226,18 @@ mod tests {
         let config = DockerConfig::read(&directory.path().join("none.json")).unwrap();
         assert_eq!(config.stored("docker.io").unwrap(), None);
         assert!(matches!(DockerConfig::read(directory.path()), Err(CredentialsError::Read { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_variable_counts_before_the_file() {
+        let config = config(r#"{"auths":{"a.example":{"auth":"Yjpi"},"b.example":{"auth":"YW5uOmh1bnRlcjoy"}}}"#);
+        let text = r#"{"auths":{"a.example":{"auth":"YW5uOmh1bnRlcjoy"}}}"#;
+        let config = config.after_variable("V", text).unwrap();
+        for host in ["a.example", "b.example"] {
+            assert_eq!(config.credential(host).await.unwrap(), ann(), "{host}");
+        }
+        let error = self::config("").after_variable("V", "hunter2").unwrap_err().to_string();
+        assert!(error.starts_with("V is not valid") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) headers: HeaderMap,
     /// How it is connected to.
     pub(crate) connection: Connection,
+    /// Whether nobody said that it speaks plain HTTP: it is this machine, which may as well speak TLS.
+    pub(crate) is_guess: bool,
 }
 
 /// What a host may be asked for.
@@ -118,7 +120,8 @@ pub(crate) fn serving(config: &Config, domain: &str) -> Result<Vec<Server>, Erro
 /// The host that is named `domain` in references.
 fn itself(config: &Config, domain: &str) -> Result<Server, Error> {
     let connection = connection(config, domain)?;
-    let scheme = if connection.security == Security::Plain { "http" } else { "https" };
+    let is_plain = connection.security == Security::Plain;
+    let scheme = if is_plain { "http" } else { "https" };
     let base = Url::parse(&format!("{scheme}://{}", host::serving(domain)))
         .map_err(|e| Error::Setup(format!("{domain:?} is no address of a registry: {e}")))?;
     Ok(Server {
@@ -129,6 +132,7 @@ fn itself(config: &Config, domain: &str) -> Result<Server, Error> {
         namespace: None,
         headers: HeaderMap::new(),
         connection,
+        is_guess: is_plain && config.hosts.get(domain).is_none_or(|host| host.security.is_none()),
     })
 }
 
@@ -155,6 +159,7 @@ fn at(config: &Config, url: &Url) -> Result<Result<Server, Error>, String> {
     let domain = host::domain_of(&crate::transport::authority(url)).to_owned();
     let declared = config.hosts.get(&domain).and_then(|host| host.security);
     Ok(itself(config, &domain).map(|mut server| {
+        server.is_guess = false;
         if declared.is_none() {
             let plain = url.scheme() == "http";
             server.connection.security = if plain { Security::Plain } else { Security::Tls };
@@ -177,7 +182,7 @@ fn below(path: &str, exactly: bool) -> String {
 /// A certificate without its key, or a key without its certificate.
 pub(crate) fn connection(config: &Config, domain: &str) -> Result<Connection, Error> {
     let special = config.hosts.get(domain).cloned().unwrap_or_default();
-    let found = docker::certificates(&config.certificates, domain)?;
+    let found = docker::certificates(&directories(config, domain), domain)?;
     let has_own = !special.authorities.is_empty() || !found.authorities.is_empty();
     let security = special.security.unwrap_or({
         let plain = host::is_loopback(domain) && !has_own;
@@ -190,6 +195,13 @@ pub(crate) fn connection(config: &Config, domain: &str) -> Result<Connection, Er
         patience: None,
         proxy: None,
     })
+}
+
+/// Where certificates for `domain` lie as docker has them: as with containerd also beside a `hosts.toml` that is missing.
+fn directories(config: &Config, domain: &str) -> Vec<PathBuf> {
+    let without_file = |place: &&PathBuf| containerd::file(std::slice::from_ref(*place), domain).is_none();
+    let others = config.hosts_directories.iter().filter(without_file);
+    config.certificates.iter().chain(others).cloned().collect()
 }
 
 #[cfg(test)]
@@ -213,6 +225,23 @@ mod tests {
         assert_eq!(shown(&config, "docker.io"), ["https://registry-1.docker.io/v2 docker.io"]);
         assert_eq!(shown(&config, "ghcr.io"), ["https://ghcr.io/v2 ghcr.io"]);
         assert_eq!(shown(&config, "localhost:5000"), ["http://localhost:5000/v2 localhost:5000"]);
+    }
+
+    #[test]
+    fn certificates_lie_with_docker_or_where_a_file_of_hosts_is_missing() {
+        let (docker, containerd) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (place, name) in [(&docker, "a.crt"), (&containerd, "b.crt")] {
+            std::fs::create_dir(place.path().join("a.example")).unwrap();
+            std::fs::write(place.path().join("a.example").join(name), "").unwrap();
+        }
+        let config = Config {
+            certificates: vec![docker.path().into()],
+            hosts_directories: vec![containerd.path().into()],
+            ..Config::default()
+        };
+        assert_eq!(connection(&config, "a.example").unwrap().authorities.len(), 2);
+        std::fs::write(containerd.path().join("a.example/hosts.toml"), "").unwrap();
+        assert_eq!(connection(&config, "a.example").unwrap().authorities.len(), 1);
     }
 
     #[test]

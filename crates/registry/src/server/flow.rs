@@ -4,11 +4,13 @@
 //! transfer takes, whatever its length.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::answer::{Body, streamed};
@@ -141,20 +143,29 @@ impl Feed {
     }
 }
 
-/// A whole body of at most `limit` bytes; `None` if it is longer, of which the rest is not read.
-pub(super) async fn whole(body: &mut Body, limit: usize) -> Result<Option<Vec<u8>>, Broken> {
-    let mut bytes = Vec::new();
+/// How long a body may be for any number of them to be in memory at once.
+const SMALL: usize = 64 * 1024;
+
+/// A whole body, and the right to have one that is not small in memory.
+pub(super) type Whole = (Vec<u8>, Option<OwnedSemaphorePermit>);
+
+/// A whole body of at most `limit` bytes; `None` if it is longer, of which the rest is not read. One that is not small waits for one of `places`.
+pub(super) async fn whole(body: &mut Body, limit: usize, places: &Arc<Semaphore>) -> Result<Option<Whole>, Broken> {
+    let (mut bytes, mut place) = (Vec::new(), None);
     loop {
         match tokio::time::timeout(PATIENCE, body.frame()).await {
             Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    if bytes.len() + data.len() > limit {
-                        return Ok(None);
-                    }
-                    bytes.extend_from_slice(&data);
+                let data = frame.into_data().unwrap_or_default();
+                let length = bytes.len() + data.len();
+                if length > limit {
+                    return Ok(None);
                 }
+                if length > SMALL && place.is_none() {
+                    place = Some(Arc::clone(places).acquire_owned().await.map_err(|_| Broken::Sender)?);
+                }
+                bytes.extend_from_slice(&data);
             }
-            Ok(None) => return Ok(Some(bytes)),
+            Ok(None) => return Ok(Some((bytes, place))),
             Ok(Some(Err(_))) | Err(_) => return Err(Broken::Sender),
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 
-use super::answer::{Answer, CONTENT_DIGEST, With, empty, whole};
+use super::answer::{Answer, CONTENT_DIGEST, With, empty};
 use super::document;
 use super::flow::{self, Broken, blocking};
 use super::hooks::Wanted;
@@ -35,7 +35,9 @@ pub(super) async fn get(registry: &Arc<Registry>, head: &Parts, repository: &Rep
     }
     let (storage, of, digest) = (Arc::clone(&registry.storage), repository.clone(), facts.digest.clone());
     let bytes = blocking(move || storage.read_manifest(&of, &digest)).await?.ok_or_else(|| unknown(text))?;
-    Ok(tagged(whole(StatusCode::OK, &facts.media_type, bytes)))
+    let (head, _) = tagged(empty(StatusCode::OK)).with_length(bytes.length).into_parts();
+    let registry = Arc::clone(registry);
+    Ok(Response::from_parts(head, flow::out(bytes, move |error| registry.tell(error))))
 }
 
 /// What the name means, also upstream.
@@ -72,10 +74,10 @@ pub(super) async fn put(registry: &Arc<Registry>, asked: &mut Asked, repository:
     let name = ManifestName::parse(text).ok_or_else(invalid)?;
     let content_type = asked.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = asked.take_body();
-    let read = flow::whole(&mut body, document::LARGEST).await;
+    let read = flow::whole(&mut body, document::LARGEST, &registry.places).await;
     asked.body = Some(body);
-    let bytes = match read {
-        Ok(Some(bytes)) => bytes,
+    let (bytes, _place) = match read {
+        Ok(Some(whole)) => whole,
         Ok(None) => {
             let message = format!("a manifest has at most {} bytes here", document::LARGEST);
             return Err(Refusal::new(Code::SizeInvalid, message).with_status(StatusCode::PAYLOAD_TOO_LARGE).into());

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tokio::sync::Semaphore;
 
 use super::answer::{Answer, Body, With};
 use super::hooks::{Gate, Upstream, Wanted};
@@ -25,6 +26,9 @@ const REST: usize = 1 << 20;
 /// How long that may take.
 const REST_TIME: Duration = Duration::from_secs(2);
 
+/// How many manifests that are not small may be in memory at once.
+const LARGE_MANIFESTS: usize = 16;
+
 /// Told of every failure of the storage.
 pub type Report = dyn Fn(&StorageError) + Send + Sync;
 
@@ -32,6 +36,8 @@ pub type Report = dyn Fn(&StorageError) + Send + Sync;
 pub struct Registry {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) turns: Turns,
+    /// For manifests that are not small.
+    pub(super) places: Arc<Semaphore>,
     gates: Vec<Arc<dyn Gate>>,
     upstream: Option<Arc<dyn Upstream>>,
     report: Box<Report>,
@@ -85,7 +91,8 @@ impl Asked {
 impl Registry {
     /// A registry without gates and without an upstream, which tells nobody of failures.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Registry { storage, turns: Turns::default(), gates: Vec::new(), upstream: None, report: Box::new(|_| {}) }
+        let (turns, places) = (Turns::default(), Arc::new(Semaphore::new(LARGE_MANIFESTS)));
+        Registry { storage, turns, places, gates: Vec::new(), upstream: None, report: Box::new(|_| {}) }
     }
 
     /// The same behind a further gate; requests pass gates in the order in which they were added.

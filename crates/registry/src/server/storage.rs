@@ -57,8 +57,8 @@ pub trait Storage: Send + Sync + 'static {
     /// What a tag or digest names; `None` if nothing.
     fn manifest(&self, repository: &Repository, name: &ManifestName) -> Stored<Option<ManifestFacts>>;
 
-    /// A manifest's bytes, verified.
-    fn read_manifest(&self, repository: &Repository, digest: &Digest) -> Stored<Option<Vec<u8>>>;
+    /// A manifest's bytes; a read fails where they proved damaged.
+    fn read_manifest(&self, repository: &Repository, digest: &Digest) -> Stored<Option<Bytes>>;
 
     /// Takes a manifest in, and gives it a tag. What it is made of must be there.
     fn put_manifest(&self, repository: &Repository, manifest: &NewManifest, tag: Option<&Tag>) -> Stored<Placed>;

@@ -83,13 +83,18 @@ impl Endpoint {
 pub(super) type Known = Mutex<HashMap<String, Arc<[Endpoint]>>>;
 
 impl Transport {
-    /// The hosts to ask for something of `domain`: its mirrors, then itself.
+    /// The hosts to ask for something of `domain`: its mirrors, but for those that are passed over, then itself.
     ///
     /// # Errors
     /// Settings that cannot be read or leave nobody to be asked.
     pub(crate) async fn endpoints(&self, domain: &str, purpose: Purpose) -> Result<Vec<Endpoint>, Error> {
         let all = self.all(domain).await?;
-        let able: Vec<Endpoint> = all.iter().filter(|e| purpose.is_for(e.server.can)).cloned().collect();
+        let mut able: Vec<Endpoint> = all.iter().filter(|e| purpose.is_for(e.server.can)).cloned().collect();
+        let (mut ahead, gone) = (able.len(), self.gone.lock().unwrap_or_else(PoisonError::into_inner));
+        able.retain(|endpoint| {
+            ahead -= 1;
+            ahead == 0 || !gone.contains(&endpoint.host())
+        });
         match able.is_empty() {
             false => Ok(able),
             true => Err(Error::Setup(format!(
@@ -101,6 +106,11 @@ impl Transport {
                 }
             ))),
         }
+    }
+
+    /// From now on `host` is asked only where nobody else can be: it cannot be reached.
+    pub(crate) fn pass_over(&self, host: String) {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
     }
 
     /// The host of `domain` that takes content, and knows what it took.
@@ -144,6 +154,29 @@ impl Transport {
         server
     }
 
+    /// The same host with TLS, if that is how it speaks although plain HTTP was guessed; from now on for everybody.
+    pub(super) async fn guessed_wrongly(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        if !endpoint.server.is_guess {
+            return None;
+        }
+        let known = Server { is_guess: false, ..Server::clone(&endpoint.server) };
+        let mut secure = known.clone();
+        secure.connection.security = Security::UnverifiedTls;
+        // Both schemes are special ones, between which an address may change.
+        let _ = secure.base.set_scheme("https");
+        let speaks_tls = self.speaks_tls(&secure).await;
+        let now = Endpoint::new(if speaks_tls { secure } else { known });
+        self.replace(endpoint, &now);
+        speaks_tls.then_some(now)
+    }
+
+    fn replace(&self, old: &Endpoint, new: &Endpoint) {
+        let is_old = |known: &Endpoint| Arc::ptr_eq(&known.server, &old.server);
+        for all in self.known.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            *all = all.iter().map(|known| if is_old(known) { new } else { known }).cloned().collect();
+        }
+    }
+
     async fn speaks_tls(&self, server: &Server) -> bool {
         let endpoint = Endpoint::new(server.clone());
         let Some(url) = endpoint.url("/v2/") else { return true };
@@ -174,6 +207,7 @@ mod tests {
             namespace: namespace.map(str::to_owned),
             headers: HeaderMap::new(),
             connection,
+            is_guess: false,
         })
     }
 

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use rustls::AlertDescription;
+
 use super::retry::Trouble;
 use crate::Failure;
 
@@ -15,12 +17,20 @@ pub(crate) struct ConnectFailure {
     pub(crate) hint: Hint,
 }
 
+impl ConnectFailure {
+    /// Whether what came is not what a server of plain HTTP says.
+    pub(crate) fn is_no_http(&self) -> bool {
+        self.hint == Hint::NotHttp
+    }
+}
+
 /// What a person might do about a failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
     Refused,
     Name,
     Certificate,
+    Identity,
     NotTls,
     NotHttp,
     Silence,
@@ -30,7 +40,7 @@ pub(crate) enum Hint {
 impl Hint {
     /// Whether trying again is of no use.
     pub(crate) fn is_lasting(self) -> bool {
-        matches!(self, Hint::Certificate | Hint::NotTls | Hint::NotHttp)
+        matches!(self, Hint::Certificate | Hint::Identity | Hint::NotTls | Hint::NotHttp)
     }
 
     /// For a person.
@@ -40,6 +50,10 @@ impl Hint {
             Hint::Name => "check the spelling of the host, the network, and HTTPS_PROXY if a proxy is needed",
             Hint::Certificate => {
                 "if the registry has an authority of its own, put its certificate into /etc/docker/certs.d/HOST/ca.crt"
+            }
+            Hint::Identity => {
+                "it wants a certificate of ours that it knows: put it as NAME.cert, with its key as NAME.key, into \
+                 /etc/docker/certs.d/HOST"
             }
             Hint::NotTls => "it does not seem to speak TLS; declare it insecure if plain HTTP is meant",
             Hint::NotHttp => "it does not seem to speak HTTP: is the port right?",
@@ -55,6 +69,10 @@ pub(crate) fn sorted(error: reqwest::Error) -> Trouble {
     let cause = Failure(chain(&error));
     if error.is_connect() {
         return Trouble::Connect(ConnectFailure { hint: hint(&error), cause });
+    }
+    // With TLS 1.3 a host says that it does not want us when the connection stands.
+    if hint(&error) == Hint::Identity {
+        return Trouble::Connect(ConnectFailure { hint: Hint::Identity, cause });
     }
     if is_nonsense(&error) {
         return Trouble::Connect(ConnectFailure { hint: Hint::NotHttp, cause });
@@ -99,12 +117,28 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
+/// Whether a host says by this that it does not want who we are.
+fn is_about_us(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
 fn hint(error: &reqwest::Error) -> Hint {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {
         match cause.downcast_ref() {
             Some(rustls::Error::InvalidCertificate(_)) => return Hint::Certificate,
             Some(rustls::Error::InvalidMessage(_)) => return Hint::NotTls,
+            Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => return Hint::Identity,
             _ => {}
         }
         let io_error = cause.downcast_ref::<io::Error>();

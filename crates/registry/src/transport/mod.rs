@@ -13,7 +13,7 @@ pub(crate) mod redirect;
 pub(crate) mod retry;
 mod tls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(crate) use pace::Pace;
 pub use payload::BlobSource;
 pub(crate) use payload::Payload;
 pub(crate) use redirect::authority;
-pub(crate) use retry::{Pauses, Trouble};
+pub(crate) use retry::{PROGRESS, Pauses, Trouble};
 
 use crate::auth::{self, Authorization};
 use crate::{Config, CredentialSource, Error};
@@ -73,6 +73,7 @@ pub(crate) struct Transport {
     authorizations: auth::Cache,
     limits: Mutex<HashMap<String, Arc<Semaphore>>>,
     known: endpoint::Known,
+    gone: Mutex<HashSet<String>>,
     connections: tokio::sync::Mutex<HashMap<(String, connections::Settings), reqwest::Client>>,
 }
 
@@ -85,6 +86,7 @@ impl Transport {
             authorizations: auth::Cache::default(),
             limits: Mutex::default(),
             known: Mutex::default(),
+            gone: Mutex::default(),
             connections: tokio::sync::Mutex::default(),
         }
     }
@@ -168,6 +170,23 @@ impl Transport {
     /// Sends a request and follows redirects; also says whether the answer is the registry's own. The
     /// authorization goes nowhere else, and not to the registry again once another host had its say.
     async fn follow(
+        &self,
+        call: &Call<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<(Response, bool), Trouble> {
+        let answer = self.follow_from(call, authorization).await;
+        let is_no_http = match &answer {
+            // So some servers say it that speak TLS.
+            Ok((response, _)) => response.status() == StatusCode::BAD_REQUEST,
+            Err(trouble) => matches!(trouble, Trouble::Connect(failure) if failure.is_no_http()),
+        };
+        if is_no_http && let Some(endpoint) = self.guessed_wrongly(call.endpoint).await {
+            return self.follow_from(&Call { endpoint: &endpoint, ..call.clone() }, authorization).await;
+        }
+        answer
+    }
+
+    async fn follow_from(
         &self,
         call: &Call<'_>,
         authorization: Option<&Authorization>,

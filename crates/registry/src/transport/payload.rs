@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::Body;
+use tokio::task::JoinHandle;
 
-/// How many bytes of a blob are in memory at once.
+/// How many bytes of a blob are read at once; twice as many are in memory.
 const PIECE: usize = 256 << 10;
 
 /// How many of them are handed on at once: so finely it is seen whether the peer takes any.
@@ -65,24 +66,37 @@ impl Payload {
     }
 }
 
-/// A part of a blob that is being sent.
+/// A part of a blob that is being sent; the next piece is read while one is on its way.
 struct Reading {
     source: Arc<dyn BlobSource>,
     /// What was read and not yet taken.
     piece: Bytes,
-    /// What was not yet read.
+    /// What is being read.
+    next: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Where that begins, and where all ends.
     rest: Range<u64>,
     sent: Arc<AtomicU64>,
 }
 
 impl Reading {
-    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        if self.piece.is_empty() && !self.rest.is_empty() {
-            let (reading, offset) = (self.source.clone(), self.rest.start);
-            let length = usize::try_from(self.rest.end - offset).unwrap_or(PIECE).min(PIECE);
-            let piece = tokio::task::spawn_blocking(move || reading.read_at(offset, length)).await;
-            self.piece = piece.map_err(io::Error::other)??;
+    fn start(source: Arc<dyn BlobSource>, rest: Range<u64>, sent: Arc<AtomicU64>) -> Self {
+        Reading { source, piece: Bytes::new(), next: None, rest, sent }
+    }
+
+    /// Begins to read what follows, if anything does.
+    fn read_on(&self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let length = usize::try_from(self.rest.end.saturating_sub(self.rest.start)).unwrap_or(PIECE).min(PIECE);
+        let (source, offset) = (self.source.clone(), self.rest.start);
+        (length > 0).then(|| tokio::task::spawn_blocking(move || source.read_at(offset, length)))
+    }
+
+    async fn slice(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.piece.is_empty()
+            && let Some(reading) = self.next.take().or_else(|| self.read_on())
+        {
+            self.piece = reading.await.map_err(io::Error::other)??;
             self.rest.start += self.piece.len() as u64;
+            self.next = if self.piece.is_empty() { None } else { self.read_on() };
         }
         let slice = self.piece.split_to(SLICE.min(self.piece.len()));
         self.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
@@ -90,9 +104,8 @@ impl Reading {
     }
 }
 
-fn streamed(source: Arc<dyn BlobSource>, rest: Range<u64>, sent: Arc<AtomicU64>) -> Body {
-    let start = Reading { source, piece: Bytes::new(), rest, sent };
-    Body::wrap_stream(stream::try_unfold(start, Reading::next))
+fn streamed(source: Arc<dyn BlobSource>, part: Range<u64>, sent: Arc<AtomicU64>) -> Body {
+    Body::wrap_stream(stream::try_unfold(Reading::start(source, part, sent), Reading::slice))
 }
 
 impl fmt::Debug for Payload {
@@ -125,10 +138,9 @@ mod tests {
     #[tokio::test]
     async fn a_part_of_a_blob_is_sent_in_slices() {
         let bytes: Bytes = (0..600_000_u32).map(|n| n.to_le_bytes()[1]).collect();
-        let mut reading =
-            Reading { source: Arc::new(bytes.clone()), piece: Bytes::new(), rest: 1000..500_000, sent: Arc::default() };
+        let mut reading = Reading::start(Arc::new(bytes.clone()), 1000..500_000, Arc::default());
         let (mut sent, counted) = (Vec::new(), reading.sent.clone());
-        while let Some((slice, next)) = reading.next().await.unwrap() {
+        while let Some((slice, next)) = reading.slice().await.unwrap() {
             assert!(slice.len() <= SLICE);
             sent.extend_from_slice(&slice);
             assert_eq!(counted.load(Ordering::Relaxed), sent.len() as u64);

@@ -13,6 +13,9 @@ use super::failure::{ConnectFailure, Hint};
 use crate::retries::{self, Retry};
 use crate::{Error, Failure, RetryPolicy};
 
+/// So many bytes since the last failure count as getting further.
+pub(crate) const PROGRESS: u64 = 4 << 10;
+
 /// Why one attempt did not succeed.
 #[derive(Debug)]
 pub(crate) enum Trouble {

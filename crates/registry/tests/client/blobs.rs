@@ -254,3 +254,18 @@ async fn a_trickle_is_given_up() {
     let error = layer(&client, &server, &image).await.unwrap_err();
     assert!(matches!(error, Error::Interrupted { attempts: 3, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_mirror_that_breaks_off_is_passed_over_in_the_middle() {
+    let image = Image::new();
+    let (bytes, mirrored) = (image.layer.clone(), image.layer.clone());
+    let mut cuts = [100_000].into_iter().chain(std::iter::repeat(10));
+    let mirror = Server::start(move |request| ranged(&mirrored, request).cut(cuts.next().unwrap())).await;
+    let origin = Server::start(move |request| ranged(&bytes, request)).await;
+    let mut config = config();
+    config.hosts.entry(origin.host()).or_default().mirrors = vec![mirror.host()];
+    let client = Client::new(config, std::sync::Arc::new(StaticCredentials::default()));
+    assert_eq!(layer(&client, &origin, &image).await.unwrap(), image.layer);
+    assert_eq!(mirror.lines().len(), 2);
+    assert_eq!(origin.requests()[0].header("range"), Some("bytes=100010-"));
+}

@@ -1,16 +1,16 @@
 //! The client against Debian's `docker-registry`, filled by skopeo.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use kiln_oci::{Digest, Index, MediaType, Platform, Reference};
+use kiln_oci::{Digest, Index, Manifest, MediaType, Platform, Reference};
+use kiln_registry::{Anonymous, Client, Sent};
 
-use crate::image::{Image, client, descriptor};
+use crate::image::{Image, client, config, descriptor};
 
 /// A registry that ends with the test.
 struct Registry(Child);
@@ -38,31 +38,26 @@ fn write_layout(directory: &Path, image: &Image) {
     fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
 
-async fn start_registry(directory: &Path) -> (Registry, String) {
-    let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+/// Starts one on a free port, and reads from its log which.
+fn start_registry(directory: &Path) -> (Registry, String) {
     let storage = directory.join("storage");
     let settings = format!(
-        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-         storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {host}}}\n",
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+         http: {{addr: 127.0.0.1:0}}\n",
         storage.display()
     );
     let file = directory.join("config.yml");
     fs::write(&file, settings).unwrap();
-    let child = Command::new("docker-registry")
-        .arg("serve")
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let registry = Registry(child);
-    for _ in 0..500 {
-        if tokio::net::TcpStream::connect(&host).await.is_ok() {
-            return (registry, host);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("docker-registry does not listen on {host}");
+    let said = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
+    let host = said.expect("docker-registry listens").split(['"', ',', ' ']).next().unwrap().to_owned();
+    // What it says later nobody reads, but it must be able to say it.
+    std::thread::spawn(move || lines.for_each(drop));
+    (registry, host)
 }
 
 /// Whether the test can run; says why if not.
@@ -95,7 +90,7 @@ async fn what_skopeo_pushed_is_pulled_from_a_real_registry() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let (_registry, host) = start_registry(directory.path()).await;
+    let (_registry, host) = start_registry(directory.path());
     let image = Image::new();
     let layout = directory.path().join("layout");
     write_layout(&layout, &image);
@@ -119,7 +114,7 @@ async fn what_was_pushed_is_seen_by_skopeo_and_pulled_again() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let (_registry, host) = start_registry(directory.path()).await;
+    let (_registry, host) = start_registry(directory.path());
     let image = Image::new();
     let client = client();
     let at = |name: &str| format!("{host}/{name}").parse::<Reference>().unwrap();
@@ -148,4 +143,63 @@ async fn what_was_pushed_is_seen_by_skopeo_and_pulled_again() {
     let lying = descriptor(MediaType::OciLayer, b"ab");
     let error = client.push_blob(&at("team/app"), &lying, None, wrong).await.unwrap_err();
     assert!(matches!(error, kiln_registry::Error::Status { status: 400, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_real_registry_is_listed_and_emptied() {
+    if !can_run() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_registry, host) = start_registry(directory.path());
+    let (image, client) = (Image::new(), client());
+    assert_eq!(client.catalog(&host).await.unwrap(), [""; 0]);
+    let reference: Reference = format!("{host}/team/app:1").parse().unwrap();
+    let layer = image.layer_descriptor();
+    for (descriptor, bytes) in [(image.config_descriptor(), &image.config), (layer.clone(), &image.layer)] {
+        let source = Arc::new(Bytes::copy_from_slice(bytes));
+        assert_eq!(client.push_blob(&reference, &descriptor, None, source).await.unwrap(), Sent::Uploaded);
+    }
+    let raw = Bytes::from(image.manifest.clone());
+    let pushed = client.push_manifest(&reference, MediaType::OciManifest, raw).await.unwrap();
+    assert_eq!(client.catalog(&host).await.unwrap(), ["team/app"]);
+
+    // This registry does not list referrers, so a tag does.
+    let mut signature = Manifest::new(image.config_descriptor(), Vec::new());
+    (signature.artifact_type, signature.subject) = (Some("a/signature".into()), Some(pushed.clone()));
+    let raw = Bytes::from(serde_json::to_vec(&signature).unwrap());
+    let by_digest = reference.with_digest(Digest::of(&raw));
+    client.push_manifest(&by_digest, MediaType::OciManifest, raw).await.unwrap();
+    let referrers = async || client.referrers(&reference, &pushed.digest, Some("a/signature")).await.unwrap();
+    assert_eq!(referrers().await.len(), 1);
+    client.delete_referrer(&reference, by_digest.digest().unwrap()).await.unwrap();
+    assert_eq!(referrers().await.len(), 0);
+
+    client.delete_manifest(&reference.with_digest(pushed.digest)).await.unwrap();
+    assert!(matches!(client.resolve(&reference).await, Err(kiln_registry::Error::NotFound { .. })));
+    client.delete_blob(&reference, &layer.digest).await.unwrap();
+    assert!(!client.has_blob(&reference, &layer.digest).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_real_registry_takes_a_blob_in_pieces_and_gives_parts_of_it() {
+    if !can_run() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_registry, host) = start_registry(directory.path());
+    let image = Image::new();
+    let mut config = config();
+    config.hosts.entry(host.clone()).or_default().upload_piece = Some(500_000);
+    let client = Client::new(config, Arc::new(Anonymous));
+    let reference: Reference = format!("{host}/team/app:1").parse().unwrap();
+    let layer = image.layer_descriptor();
+    let source = Arc::new(Bytes::copy_from_slice(&image.layer));
+    assert_eq!(client.push_blob(&reference, &layer, None, source).await.unwrap(), Sent::Uploaded);
+    let mut part = client.blob_part(&reference, &layer, 100_000..900_000).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = part.chunk().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes, image.layer[100_000..900_000]);
 }

@@ -40,6 +40,8 @@ pub(crate) struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     end: End,
+    /// Whether it is sent though the request has not come to its end.
+    is_early: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,13 +56,15 @@ enum End {
     Nothing,
     /// A byte now and then, for ever.
     Trickle,
+    /// The same of the head.
+    SlowHead,
     /// Well-formed chunks that end after so many bytes.
     Chunked(usize),
 }
 
 impl Reply {
     pub(crate) fn new(status: u16) -> Self {
-        Reply { status, headers: Vec::new(), body: Vec::new(), end: End::Whole }
+        Reply { status, headers: Vec::new(), body: Vec::new(), end: End::Whole, is_early: false }
     }
 
     pub(crate) fn body(body: impl Into<Vec<u8>>) -> Self {
@@ -94,6 +98,14 @@ impl Reply {
 
     pub(crate) fn nothing() -> Self {
         Reply { end: End::Nothing, ..Reply::new(200) }
+    }
+
+    pub(crate) fn early(self) -> Self {
+        Reply { is_early: true, ..self }
+    }
+
+    pub(crate) fn slow_head(self) -> Self {
+        Reply { end: End::SlowHead, ..self }
     }
 
     pub(crate) fn trickle(self) -> Self {
@@ -215,15 +227,18 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     let request = read_request(&mut stream, shared).await?;
     let reply = (shared.handler.lock().unwrap())(&request);
     shared.requests.lock().unwrap().push(request.clone());
-    if request.is_cut || reply.end == End::Nothing {
+    if request.is_cut && !reply.is_early || reply.end == End::Nothing {
         return Some(());
+    }
+    if reply.end == End::SlowHead {
+        return slowly(&mut stream, format!("HTTP/1.1 200 X\r\nX-Long: {}", "y".repeat(100_000)).as_bytes()).await;
     }
     stream.write_all(reply.head().as_bytes()).await.ok()?;
     if request.method == "HEAD" {
         return stream.shutdown().await.ok();
     }
     match reply.end {
-        End::Nothing => {}
+        End::Nothing | End::SlowHead => {}
         End::Whole => stream.write_all(&reply.body).await.ok()?,
         End::Cut(after) => stream.write_all(&reply.body[..after]).await.ok()?,
         End::Stall(after) => {
@@ -232,12 +247,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
             // Until the client gives up.
             stream.read_u8().await.ok()?;
         }
-        End::Trickle => {
-            for byte in reply.body.chunks(1) {
-                stream.write_all(byte).await.ok()?;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        End::Trickle => slowly(&mut stream, &reply.body).await?,
         End::Chunked(after) => {
             stream.write_all(format!("{after:x}\r\n").as_bytes()).await.ok()?;
             stream.write_all(&reply.body[..after]).await.ok()?;
@@ -245,6 +255,16 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
         }
     }
     stream.shutdown().await.ok()
+}
+
+/// A byte now and then.
+async fn slowly(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+    for byte in bytes.chunks(1) {
+        stream.write_all(byte).await.ok()?;
+        stream.flush().await.ok()?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Some(())
 }
 
 async fn read_request(stream: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Option<Request> {

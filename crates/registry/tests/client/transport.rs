@@ -171,8 +171,21 @@ async fn an_endless_head_ends() {
 }
 
 #[tokio::test]
+async fn a_head_that_comes_byte_by_byte_is_given_up() {
+    let server = Server::start(|_| Reply::new(200).slow_head()).await;
+    let mut config = config();
+    config.timeouts.head = std::time::Duration::from_millis(300);
+    let client = Client::new(config, Arc::new(Anonymous));
+    let error = client.resolve(&reference(&server)).await.unwrap_err();
+    assert!(matches!(error, Error::Interrupted { attempts: 3, .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_unreachable_registry_is_named_with_a_hint() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Nobody else can listen there meanwhile.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = taken.local_addr().unwrap();
     let reference: Reference = format!("{free}/a").parse().unwrap();
     let error = client().resolve(&reference).await.unwrap_err();
     let text = error.to_string();

@@ -157,6 +157,24 @@ async fn who_takes_no_large_bodies_gets_small_ones() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_comes_before_the_body_is_read_is_heard() {
+    let mut image = Image::new();
+    image.layer = vec![1; 12 << 20];
+    let storage = Storage::default();
+    let served = storage.clone();
+    let limit = 8 << 20;
+    let intake = move |request: &Request| (announced(request) > limit).then_some(0);
+    let server = Server::start_cutting(intake, move |request| match request.is_cut {
+        true => Reply::new(413).early(),
+        false => served.reply(request),
+    })
+    .await;
+    push(&client(), &server, &image).await.unwrap();
+    check(&storage, &image, 0);
+    assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "GET", "HEAD", "POST", "PATCH", "PATCH", "PUT"]);
+}
+
+#[tokio::test]
 async fn a_registry_that_has_less_than_it_was_sent_says_where_to_go_on() {
     let (image, storage) = (Image::new(), Storage::default());
     let served = storage.clone();

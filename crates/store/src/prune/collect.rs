@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::evictions::EvictionCause;
 use crate::locks::{LockGuard, Sharing};
 use crate::measure;
+use crate::partial;
 use crate::store::Inner;
 
 /// How long a collector waits for another one that is at work.
@@ -118,6 +119,9 @@ impl Collector<'_> {
             self.store.database.empty_log()?;
             let sizes = measure::sizes(self.store)?;
             let Some(beyond) = sizes.total().checked_sub(quota).filter(|beyond| *beyond > 0) else { return Ok(()) };
+            if partial::discard_idle(self.store)? {
+                continue;
+            }
             let goal = Goal { bytes: beyond, young: self.young(), spares_young: false, ..Goal::of(&self.busy) };
             let plan = plan::least_recently_used(&Holdings::load(self.store)?, &sizes, goal);
             if !self.execute(&plan, EvictionCause::Quota)? {
@@ -132,6 +136,9 @@ impl Collector<'_> {
         loop {
             let (free, _) = measure::disk(self.store)?;
             let Some(missing) = keep_free.checked_sub(free).filter(|missing| *missing > 0) else { return Ok(()) };
+            if partial::discard_idle(self.store)? {
+                continue;
+            }
             let goal = Goal { bytes: missing, young: self.young(), spares_young: true, ..Goal::of(&self.busy) };
             let sizes = measure::sizes(self.store)?;
             let plan = plan::least_recently_used(&Holdings::load(self.store)?, &sizes, goal);

@@ -12,17 +12,28 @@ use crate::blobs::{BlobReader, Blobs, place};
 use crate::database::now;
 use crate::error::{At, Error, Result};
 
+/// For how long a blob counts as young without being asked for again, in seconds.
+const YOUNG: i64 = 600;
+
 impl Registry<'_> {
-    /// The size in bytes of a blob that the repository holds.
+    /// The size in bytes of a blob that the repository holds. It counts as young from then on: whoever asks may leave out
+    /// sending it, and the manifest that needs it is yet to come.
     ///
     /// # Errors
     /// What the database refuses.
     pub fn blob(&self, repository: &str, digest: &Digest) -> Result<Option<u64>> {
-        let query = "SELECT size FROM registry_blobs JOIN blobs USING (digest) WHERE repository = ?1 AND digest = ?2";
-        let size: Option<i64> = self.store.database.read(|db| {
-            db.prepare_cached(query)?.query_row([repository, &digest.to_string()], |row| row.get(0)).optional()
-        })?;
-        Ok(size.map(|size| size.max(0) as u64))
+        let query = "SELECT size, linked FROM registry_blobs JOIN blobs USING (digest)
+            WHERE repository = ?1 AND digest = ?2";
+        let text = digest.to_string();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let found =
+            self.store.database.read(|db| db.prepare_cached(query)?.query_row([repository, &text], row).optional())?;
+        if found.is_some_and(|(_, linked)| linked < now() - YOUNG) {
+            let update = "UPDATE registry_blobs SET linked = ?3 WHERE repository = ?1 AND digest = ?2";
+            // Where nothing can be written nothing is collected.
+            let _ = self.store.database.write(|db| db.prepare_cached(update)?.execute((repository, &text, now())));
+        }
+        Ok(found.map(|(size, _)| size.max(0) as u64))
     }
 
     /// Reads a blob that the repository holds; the digest is verified at its end.

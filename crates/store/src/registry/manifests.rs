@@ -6,13 +6,10 @@ use kiln_oci::Digest;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Registry, blobs, durable, uploads};
-use crate::blobs::Blobs;
+use crate::blobs::{BlobReader, Blobs};
 use crate::database::{digest, now};
 use crate::error::{At, Result};
 use crate::fault::{self, Operation};
-
-/// The longest manifest that is read, in bytes; none that is longer is taken.
-const LONGEST: u64 = 16 << 20;
 
 /// A manifest on its way into a repository.
 #[derive(Debug, Clone, Copy)]
@@ -72,13 +69,13 @@ impl Registry<'_> {
         self.store.database.read(|db| db.prepare_cached(query)?.query_row([repository, tag], manifest).optional())
     }
 
-    /// A manifest's bytes, verified.
+    /// Reads a manifest; the digest is verified at its end.
     ///
     /// # Errors
     /// Damage, and what the disk or the database refuses.
-    pub fn read_manifest(&self, repository: &str, digest: &Digest) -> Result<Option<Vec<u8>>> {
+    pub fn open_manifest(&self, repository: &str, digest: &Digest) -> Result<Option<BlobReader>> {
         match self.manifest(repository, digest)? {
-            Some(_) => blobs::found(Blobs { store: self.store }.read(digest, LONGEST)),
+            Some(_) => blobs::found(Blobs { store: self.store }.open(digest)),
             None => Ok(None),
         }
     }

@@ -200,8 +200,10 @@ fn a_manifest_is_taken_with_all_that_it_is_made_of() {
     let partial = NewRegistryManifest { is_partial: true, ..new };
     assert_eq!(registry.put_manifest("a", &partial, Some("t")).unwrap(), []);
     assert_eq!(registry.tagged("a", "t").unwrap().unwrap().digest, digest);
-    assert_eq!(registry.read_manifest("a", &digest).unwrap().unwrap(), b"m");
-    assert_eq!(registry.read_manifest("b", &digest).unwrap(), None);
+    let mut read = Vec::new();
+    registry.open_manifest("a", &digest).unwrap().unwrap().read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"m");
+    assert!(registry.open_manifest("b", &digest).unwrap().is_none());
 
     let index = Digest::of(b"i");
     let of_another = NewRegistryManifest { manifests: std::slice::from_ref(&there), ..manifest(b"i", &index, &[]) };
@@ -297,6 +299,18 @@ fn what_a_tag_leads_to_is_not_collected() {
     assert_eq!((last.manifests.len(), last.blobs), (3, names(&[("a", &layer)])));
     assert_eq!(store.blobs().list().unwrap(), []);
     assert_eq!(collect(&store, true), RegistryCollected::default());
+}
+
+#[test]
+fn a_blob_that_was_asked_for_stays_for_the_manifest_to_come() {
+    let (_directory, store) = store();
+    let (asked, other) = (push(&store, "a", b"asked"), push(&store, "a", b"other"));
+    let old = "UPDATE registry_blobs SET linked = linked - 86400";
+    store.inner.database.write(|db| db.execute(old, [])).unwrap();
+    assert_eq!(store.registry().blob("a", &asked).unwrap(), Some(5));
+    let policy = RegistryPolicy { untagged: true, young: Duration::from_secs(3600), dry_run: false };
+    assert_eq!(store.registry().collect(&policy).unwrap().blobs, names(&[("a", &other)]));
+    put(&store, "a", "manifest", Some("t"), &[asked]);
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl std::fmt::Debug for LoginArguments {
 pub(crate) fn run(arguments: &LoginArguments) -> Result<ExitCode, Failure> {
     check(arguments)?;
     let given = Given::read(arguments)?;
+    warn_of_variable();
     let session = Session::start(Server::named(arguments.server.as_deref()))?;
     let known = if given.is_nothing() { session.stored()? } else { None };
     let mut suggested = None;
@@ -55,6 +56,14 @@ pub(crate) fn run(arguments: &LoginArguments) -> Result<ExitCode, Failure> {
     let login = session.shown(&username, password).map_err(|error| refusal(&error))?;
     session.keep(&login)?;
     succeeded()
+}
+
+/// Says that what is kept here may count for nothing.
+pub(super) fn warn_of_variable() {
+    let name = host::CREDENTIALS_VARIABLE;
+    if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
+        eprintln!("WARNING! {name} is set and takes precedence. Unset it to use what is kept.");
+    }
 }
 
 fn succeeded() -> Result<ExitCode, Failure> {

@@ -14,10 +14,10 @@ use crate::host;
 #[derive(clap::Args, Debug)]
 pub(super) struct Before {
     /// Serve over TLS with these certificates (PEM, the server's own first)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// Serve only the users in this file, made by `htpasswd -B`
     #[arg(long, value_name = "FILE")]
@@ -36,8 +36,14 @@ impl Before {
     /// # Errors
     /// A certificate or key that cannot be used.
     pub(super) fn serving(&self, serving: Serving) -> Result<Serving, Failure> {
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(serving) };
-        Ok(Serving { tls: Some(acceptor(certificate, key).map_err(failure)?), ..serving })
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(serving),
+            (Some(certificate), Some(key)) => {
+                Ok(Serving { tls: Some(acceptor(certificate, key).map_err(failure)?), ..serving })
+            }
+            (Some(_), None) => Err(Failure::new("ERROR: --tls-cert needs the certificate's key: --tls-key FILE")),
+            (None, Some(_)) => Err(Failure::new("ERROR: --tls-key needs its certificate: --tls-cert FILE")),
+        }
     }
 
     /// A registry over `storage` with all that is before it.

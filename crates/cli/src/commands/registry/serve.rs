@@ -38,6 +38,9 @@ const BLOCKING_THREADS: usize = 32;
 /// Most connections at once.
 const CONNECTIONS: usize = 1024;
 
+/// How long what is just being written to the disk may take at the end.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
 /// Descriptors that a connection may need, and those that are needed besides.
 const DESCRIPTORS: (u64, u64) = (4, 128);
 
@@ -59,7 +62,7 @@ pub(crate) fn run(caller: &Caller, arguments: &ServeArguments) -> Result<ExitCod
         .build()?;
     let served = runtime.block_on(served(registry, &store, &arguments.listen, serving));
     // Connections that outlived the time they had were ended; what they wrote is in their uploads.
-    runtime.shutdown_timeout(arguments.grace);
+    runtime.shutdown_timeout(LAST_WRITES);
     served
 }
 

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use kiln_oci::{Descriptor, Digest, MediaType, Reference};
 use tokio::sync::watch;
 
@@ -12,7 +14,7 @@ use super::super::names::Repository;
 use super::super::refusal::{Code, Refusal};
 use super::super::storage::{Finished, StorageError, Upload};
 use super::Shared;
-use crate::Error;
+use crate::{BlobStream, Error};
 
 /// Bytes that are put into the storage at once.
 const PIECE: usize = 256 * 1024;
@@ -178,19 +180,7 @@ impl Ticket {
         let digest = &self.key.1;
         let descriptor = Descriptor::new(MediaType::parse("application/octet-stream"), digest.clone(), size);
         let mut stream = self.shared.client.blob(reference, &descriptor).await?;
-        let mut is_more = true;
-        while is_more {
-            let mut pieces = Vec::new();
-            let mut length = 0;
-            while is_more && length < PIECE {
-                match stream.chunk().await? {
-                    Some(piece) => {
-                        length += piece.len();
-                        pieces.push(piece);
-                    }
-                    None => is_more = false,
-                }
-            }
+        while let Some(pieces) = gathered(&mut stream).await? {
             upload = blocking(move || {
                 pieces.iter().try_for_each(|piece| upload.append(piece))?;
                 Ok(upload)
@@ -204,6 +194,25 @@ impl Ticket {
             Finished::OtherDigest => Err(Crash::OtherDigest),
         }
     }
+}
+
+/// What has come by now, but at least something; `None` at the end.
+async fn gathered(stream: &mut BlobStream) -> Result<Option<Vec<Bytes>>, Error> {
+    let Some(first) = stream.chunk().await? else { return Ok(None) };
+    let mut length = first.len();
+    let mut pieces = vec![first];
+    while length < PIECE {
+        match stream.chunk().now_or_never() {
+            Some(Ok(Some(piece))) => {
+                length += piece.len();
+                pieces.push(piece);
+            }
+            Some(Err(error)) => return Err(error),
+            // A stream that has ended says so again.
+            Some(Ok(None)) | None => break,
+        }
+    }
+    Ok(Some(pieces))
 }
 
 fn gone() -> StorageError {
