@@ -161,7 +161,7 @@ impl Shown {
     fn finish(self) -> Result<(), Failure> {
         self.display.finish();
         let later = self.later.map(|later| later.into_inner().unwrap_or_else(PoisonError::into_inner));
-        Ok(later.unwrap_or_default().into_iter().try_for_each(output::line)?)
+        later.unwrap_or_default().into_iter().try_for_each(output::line)
     }
 }
 
