@@ -98,6 +98,10 @@ fn a_container_that_changed_nothing_adds_no_layer() {
         assert_eq!(shown.stdout, "1 me nothing [true]\n");
         let history = kiln.ok(&["history", "--format", "{{.CreatedBy}} {{.Size}}", container]).stdout;
         assert_eq!(history.lines().next(), Some("true 0B"));
+        let ids = kiln.ok(&["history", "-q", "--no-trunc", container]).stdout;
+        let id = |image: &str| kiln.ok(&["image", "inspect", "-f", "{{.Id}}", image]).stdout;
+        assert!(ids.starts_with(&format!("{}{}", id(container), id("busybox"))), "{ids}");
+        assert_eq!(kiln.ok(&["image", "inspect", "-f", "{{.Parent}}", container]).stdout, id("busybox"));
     }
     // Committed onto what was committed, with everything that a change can say.
     let changes = [

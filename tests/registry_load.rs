@@ -23,13 +23,14 @@ struct Scale {
     clients: usize,
     images: usize,
     layer: usize,
+    kills: usize,
 }
 
 fn scale() -> Scale {
     if full() {
-        Scale { clients: 200, images: 8, layer: 2 << 20 }
+        Scale { clients: 200, images: 8, layer: 2 << 20, kills: 5 }
     } else {
-        Scale { clients: 200, images: 1, layer: 600 << 10 }
+        Scale { clients: 200, images: 1, layer: 600 << 10, kills: 2 }
     }
 }
 
@@ -194,7 +195,7 @@ fn many_clients_see_no_error_and_the_memory_is_bounded() {
 fn what_was_acknowledged_survives_a_kill() {
     let kiln = Kiln::new();
     let (scale, log) = (scale(), Log::default());
-    for round in 1..=3 {
+    for round in 1..=scale.kills {
         let registry = KilnRegistry::start(&kiln, &[]);
         let server = registry.server().clone();
         let stop = AtomicBool::new(false);

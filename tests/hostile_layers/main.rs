@@ -246,7 +246,7 @@ fn sparse_files_of_a_size_that_no_disk_has() {
                 [record("GNU.sparse.major", "0"), record("GNU.sparse.map", "0,7"), record("GNU.sparse.size", &size)];
             tarball(&[Member::pax(&records), Member::file("x", b"content")])
         };
-        target.takes("2 GiB of hole", &sparse(2 << 30));
+        target.takes("more than 1 GiB of hole", &sparse((1 << 30) + (1 << 20)));
         target.refuses("a terabyte of hole", &sparse(1 << 40), &["layer-size"]);
         target.refuses("all there is", &sparse(u64::MAX), &[]);
         let used = used(&target.kiln.root());
@@ -294,6 +294,56 @@ fn a_bomb_is_refused_unless_it_is_allowed() {
     target.refused("bomb", &answer, &["layer-expansion", "500"]);
     assert_eq!(layers(&target.kiln), 0);
     target.sound();
+}
+
+/// The archive around the layers may be the bomb as well, and so may one for `import`.
+#[test]
+fn archives_that_are_bombs_themselves() {
+    let target = Target::new(Kiln::new());
+    let place = target.kiln.scratch("bombs");
+    let with =
+        |limits: &str, args: &[&str]| kiln_tests::kiln::answer(target.kiln.command(args).env("KILN_LIMITS", limits));
+    let zeros = tarball(&[Member::file("zeros", &vec![0; 4 << 20])]);
+    for compressor in ["gzip", "zstd", "xz", "bzip2"] {
+        let path = place.join(compressor);
+        fs::write(&path, tar::filtered(compressor, &zeros)).expect("bomb");
+        for args in [&["load", "-i", text(&path)][..], &["import", text(&path)]] {
+            target.refused(compressor, &with("layer-size=2MB", args), &[]);
+        }
+        with("layer-size=8MB", &["import", text(&path)]).succeeded();
+        target.kiln.ok(&["image", "prune", "-af"]);
+    }
+    let records =
+        [record("GNU.sparse.major", "0"), record("GNU.sparse.map", "0,7"), record("GNU.sparse.size", "99999999")];
+    let sparse = tarball(&[Member::pax(&records), Member::file("layer.tar", b"content")]);
+    fs::write(place.join("sparse"), sparse).expect("bomb");
+    target.refused("sparse", &with("layer-size=2MB", &["load", "-i", text(&place.join("sparse"))]), &["layer-size"]);
+    let (bomb, _) = tar::bomb((1 << 30) + (64 << 20));
+    fs::write(place.join("large"), bomb).expect("bomb");
+    target.refused("large", &with("", &["load", "-i", text(&place.join("large"))]), &["layer-expansion"]);
+    assert_eq!(layers(&target.kiln), 0);
+    target.sound();
+}
+
+#[test]
+fn a_layer_that_is_larger_than_the_disk() {
+    if !is_root_for("a layer that is larger than the disk") {
+        return;
+    }
+    let kiln = Kiln::on_disk_of("48M");
+    let place = tempfile::TempDir::with_prefix("kiln-large-").expect("temporary directory");
+    fs::write(place.path().join("zeros"), vec![7; 64 << 20]).expect("content");
+    fs::write(place.path().join("Dockerfile"), "FROM scratch\nADD zeros.tar.gz /\n").expect("Dockerfile");
+    let archive = place.path().join("zeros.tar.gz");
+    kiln_tests::kiln::tool("tar", &["-C", text(place.path()), "-czf", text(&archive), "zeros"]);
+    for args in [&["import", text(&archive)][..], &["build", "-q", text(place.path())]] {
+        let answer = kiln.run(args);
+        assert_eq!(answer.code(), 1, "{answer}");
+        assert!(answer.stderr.contains("No space left") || answer.stderr.contains("the disk of"), "{answer}");
+    }
+    assert_eq!(layers(&kiln), 0);
+    kiln.ok(&["system", "check", "-q"]);
+    load(&kiln, "small", &tarball(&[Member::file("small", b"fits")])).succeeded();
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod helpers;
 mod hosts;
 mod keeping;
 mod proxies;
+mod terminal;
 mod tls;
 mod tokens;
 

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Write};
 use kiln_oci::Descriptor;
 use kiln_store::{Blob, ImageLayer, Store};
 
-use crate::compression::{CompressedWriter, Compression, Format, decompress, detect};
+use crate::compression::{CompressedWriter, Compression, Format, detect};
 use crate::load::{ImportError, LoadError};
 use crate::unpack;
 
@@ -40,7 +40,7 @@ fn copied(store: &Store, mut archive: impl Read) -> Result<Blob, LoadError> {
 }
 
 fn compressed(store: &Store, archive: impl Read) -> Result<Blob, LoadError> {
-    let mut plain = decompress(archive).map_err(read_failed)?;
+    let mut plain = unpack::bounded(archive, unpack::Limits::settled()).map_err(read_failed)?;
     let mut blob = CompressedWriter::new(store.blobs().create()?, Format::GZIP);
     io::copy(&mut plain, &mut blob).map_err(read_failed)?;
     let mut blob = blob.finish().map_err(read_failed)?;

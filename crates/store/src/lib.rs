@@ -40,6 +40,7 @@ mod error;
 mod evictions;
 mod fault;
 mod file_lists;
+mod heap;
 mod images;
 mod index;
 mod layer;

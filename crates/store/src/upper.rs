@@ -49,7 +49,8 @@ pub(crate) fn scan(fs: &Path, lower: &Union, mode: Mode) -> Result<Index> {
     drop_unchanged_directories(fs, &root, &mut kept, &mut touched)?;
     group_links(&mut kept);
     stamp_links(&root, &mut kept).at("examine a file in", fs)?;
-    Index::encode(kept.iter().map(|each| (&each.path, &each.body))).ok_or_else(|| Error::io("index", fs, Errno::FBIG))
+    Index::encode(kept.len(), kept.iter().map(|each| (&each.path, &each.body)))
+        .ok_or_else(|| Error::io("index", fs, Errno::FBIG))
 }
 
 struct Scan<'a> {

@@ -9,6 +9,8 @@ use crate::{Engine, Error};
 
 /// More than any config that is one.
 const CONFIG_LIMIT: u64 = 16 << 20;
+/// The remark in the history of what a build made.
+const BUILT: &str = "buildkit.dockerfile.v0";
 
 impl Engine {
     /// The image that `name` means: a reference (`latest` where it has no tag), an id, or an
@@ -89,6 +91,28 @@ impl Engine {
     pub fn image_config(&self, image: &Image) -> Result<ImageConfig, Error> {
         let bytes = self.store.blobs().read(&image.id, CONFIG_LIMIT)?;
         ImageConfig::parse(&bytes).map_err(|source| Error::Damaged { what: format!("image {}", image.id), source })
+    }
+
+    /// The image that a container was made from whose commit gave `image`, if it is here still: told by its layers and
+    /// its history, with which the other one begins.
+    pub(crate) fn parent(&self, image: &Image, config: &ImageConfig) -> Result<Option<Image>, Error> {
+        let Some((newest, before)) = config.history.split_last().filter(|(_, before)| !before.is_empty()) else {
+            return Ok(None);
+        };
+        let was_built = newest.comment.as_deref() == Some(BUILT);
+        if was_built || image.manifest.is_some() {
+            return Ok(None);
+        }
+        for other in self.store.images().list()? {
+            if other.id == image.id || other.layers.len() > image.layers.len() {
+                continue;
+            }
+            let known = self.image_config(&other)?;
+            if known.history == before && config.rootfs.diff_ids.starts_with(&known.rootfs.diff_ids) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
     }
 
     /// The layers of an image, bottom first; those whose blobs are here but not unpacked yet are

@@ -1,6 +1,7 @@
 //! How an image came to be.
 
-use kiln_oci::Platform;
+use kiln_oci::{ImageConfig, Platform};
+use kiln_store::Image;
 
 use super::find::familiar_names;
 use crate::{Engine, Error, moment};
@@ -8,7 +9,7 @@ use crate::{Engine, Error, moment};
 /// One step of an image's making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryRow {
-    /// The image's id on the newest step; `None` (docker's `<missing>`) on the others.
+    /// The image's id on the newest step, and on the newest of what it was committed from; `None` (docker's `<missing>`) on the others.
     pub id: Option<String>,
     /// Seconds since 1970, where the config says.
     pub created: Option<i64>,
@@ -33,7 +34,8 @@ impl Engine {
         let mut sizes = self.layer_sizes(&image)?.into_iter();
         let mut rows: Vec<HistoryRow> = config
             .history
-            .into_iter()
+            .iter()
+            .cloned()
             .map(|step| HistoryRow {
                 id: None,
                 created: step.created.as_deref().and_then(moment::seconds),
@@ -43,11 +45,27 @@ impl Engine {
                 tags: Vec::new(),
             })
             .collect();
+        self.identify(&mut rows, image, config)?;
         rows.reverse();
-        if let Some(newest) = rows.first_mut() {
-            newest.id = Some(image.id.to_string());
-            newest.tags = familiar_names(&image);
-        }
         Ok(rows)
+    }
+
+    /// Gives the newest step the image's id and tags, and that of each image below that a container was made from its
+    /// own. `rows` are oldest first.
+    fn identify(&self, rows: &mut [HistoryRow], image: Image, config: ImageConfig) -> Result<(), Error> {
+        let mut next = Some((image, config));
+        while let Some((image, config)) = next {
+            let newest = config.history.len().checked_sub(1).and_then(|newest| rows.get_mut(newest));
+            if let Some(row) = newest {
+                row.id = Some(image.id.to_string());
+                row.tags = familiar_names(&image);
+            }
+            let parent = self.parent(&image, &config)?;
+            next = match parent {
+                Some(parent) => Some((parent.clone(), self.image_config(&parent)?)),
+                None => None,
+            };
+        }
+        Ok(())
     }
 }

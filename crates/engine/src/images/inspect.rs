@@ -18,7 +18,7 @@ impl Engine {
             "Id": image.id,
             "RepoTags": familiar_names(&image),
             "RepoDigests": self.repository_digests(&image)?,
-            "Parent": "",
+            "Parent": self.parent(&image, &config)?.map(|parent| parent.id.to_string()).unwrap_or_default(),
             "Comment": config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default(),
             "Created": config.created.clone().unwrap_or_default(),
             "DockerVersion": "",

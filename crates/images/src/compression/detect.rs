@@ -69,6 +69,18 @@ impl<R: Read> Decompressor<R> {
     pub fn compression(&self) -> Compression {
         self.compression
     }
+
+    /// The compressed stream.
+    pub(crate) fn get_ref(&self) -> &R {
+        let buffered = match &self.inner {
+            Inner::Identity(reader) => reader,
+            Inner::Gzip(reader) => reader.get_ref(),
+            Inner::Zstd(reader) => reader.get_ref(),
+            Inner::Bzip2(reader) => reader.get_ref(),
+            Inner::Xz(reader) => reader.get_ref(),
+        };
+        buffered.get_ref().get_ref().1
+    }
 }
 
 impl<R: Read> Read for Decompressor<R> {

@@ -12,6 +12,7 @@ use super::LoadError;
 use crate::import::DOCUMENT_LIMIT;
 use crate::layout;
 use crate::tar::{Entry, EntryKind, TarReader};
+use crate::unpack::{LimitExceeded, Limits, bounded};
 
 /// No image archive has more files: two for each layer, and some documents.
 const MAX_FILES: usize = 20_000;
@@ -28,8 +29,10 @@ pub(super) struct Spool {
 impl Spool {
     /// Reads the archive to its end.
     pub(super) fn read<R: Read>(store: &Store, archive: R, task: &Task) -> Result<Spool, LoadError> {
-        let plain = crate::compression::decompress(archive)
-            .map_err(|source| LoadError::Read { place: "the archive".to_owned(), source })?;
+        // An archive of many images may be large, its files may not.
+        let limits = Limits { size: u64::MAX, ..Limits::settled() };
+        let plain =
+            bounded(archive, limits).map_err(|source| LoadError::Read { place: "the archive".to_owned(), source })?;
         let mut reader = TarReader::new(plain);
         let mut spool = Spool::default();
         while let Some(entry) = reader.next_entry()? {
@@ -94,6 +97,10 @@ impl Spool {
             reader.read_to_end(&mut document).map_err(|source| read_failed(&path, source))?;
             self.documents.insert(path, document);
             return Ok(());
+        }
+        let limit = Limits::settled().size;
+        if size > limit {
+            return Err(LoadError::Limit { path, source: LimitExceeded::Size { limit } });
         }
         let expected = digest_of_path(&path);
         let blob = store_file(store, &path, expected.as_ref(), reader)?;

@@ -8,9 +8,10 @@ use kiln_store::{Blob, Store};
 
 use super::archive::Spool;
 use super::{LoadError, Loaded, oci, parse};
-use crate::compression::{Compression, decompress};
+use crate::compression::Compression;
 use crate::import::{DOCUMENT_LIMIT, Described};
 use crate::layout::{DOCKER_MANIFEST, DockerImage};
+use crate::unpack::{Limits, bounded};
 
 /// Loads every image of `manifest.json`.
 pub(super) fn load_archive(store: &Store, spool: &Spool, task: &Task) -> Result<Vec<Loaded>, LoadError> {
@@ -62,7 +63,7 @@ fn file<'a>(spool: &'a Spool, path: &str) -> Result<&'a Blob, LoadError> {
 /// Describes a layer by its content. Compressions that no layer may have are taken off.
 fn layer(store: &Store, blob: &Blob, path: &str) -> Result<Descriptor, LoadError> {
     let failed = |source| LoadError::Read { place: path.to_owned(), source };
-    let mut plain = decompress(store.blobs().open(&blob.digest)?).map_err(failed)?;
+    let mut plain = bounded(store.blobs().open(&blob.digest)?, Limits::settled()).map_err(failed)?;
     let media_type = match plain.compression() {
         Compression::Identity => MediaType::OciLayer,
         Compression::Gzip => MediaType::OciLayerGzip,

@@ -66,6 +66,14 @@ pub enum LoadError {
         /// Its size.
         size: u64,
     },
+    /// A file is over a limit.
+    #[error("refusing {path}: {source}")]
+    Limit {
+        /// The file.
+        path: String,
+        /// Which limit.
+        source: crate::unpack::LimitExceeded,
+    },
     /// A file that a document names is missing.
     #[error("{path} is missing, which {named_by} names")]
     MissingFile {

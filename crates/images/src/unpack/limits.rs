@@ -3,12 +3,10 @@
 //! Three things are bounded: the bytes, how often more they are than the archive's own, and the entries. Does not know
 //! where the numbers are set.
 
-use std::cell::Cell;
 use std::io::{self, Read};
-use std::rc::Rc;
 use std::sync::OnceLock;
 
-use crate::compression::{Decompressor, decompress};
+use crate::compression::{Compression, Decompressor, decompress};
 use crate::tar::{Entry, EntryKind};
 
 /// Up to here nobody asks how well something was compressed, in bytes.
@@ -87,11 +85,9 @@ impl LimitExceeded {
     }
 }
 
-/// A stream without its compression that fails where it becomes too large.
+/// A stream without its compression that fails where it becomes too large. See [`bounded`].
 pub(crate) struct Bounded<R: Read> {
     plain: Decompressor<Counted<R>>,
-    /// Bytes of the compressed stream that were read.
-    taken: Rc<Cell<u64>>,
     given: u64,
     limits: Limits,
     unsuspicious: u64,
@@ -99,9 +95,15 @@ pub(crate) struct Bounded<R: Read> {
 
 /// Takes the compression off, within `limits`.
 pub(crate) fn bounded<R: Read>(archive: R, limits: Limits) -> io::Result<Bounded<R>> {
-    let taken = Rc::new(Cell::new(0));
-    let plain = decompress(Counted { inner: archive, taken: Rc::clone(&taken) })?;
-    Ok(Bounded { plain, taken, given: 0, limits, unsuspicious: UNSUSPICIOUS })
+    let plain = decompress(Counted { inner: archive, taken: 0 })?;
+    Ok(Bounded { plain, given: 0, limits, unsuspicious: UNSUSPICIOUS })
+}
+
+impl<R: Read> Bounded<R> {
+    /// What the stream was found to be compressed with.
+    pub(crate) fn compression(&self) -> Compression {
+        self.plain.compression()
+    }
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -112,7 +114,7 @@ impl<R: Read> Read for Bounded<R> {
         if self.given > size {
             return Err(io::Error::other(LimitExceeded::Size { limit: size }));
         }
-        if self.given > self.unsuspicious && self.given / expansion.max(1) > self.taken.get() {
+        if self.given > self.unsuspicious && self.given / expansion.max(1) > self.plain.get_ref().taken {
             return Err(io::Error::other(LimitExceeded::Expansion { limit: expansion }));
         }
         Ok(count)
@@ -122,13 +124,13 @@ impl<R: Read> Read for Bounded<R> {
 /// A stream that says how much of it was read.
 struct Counted<R> {
     inner: R,
-    taken: Rc<Cell<u64>>,
+    taken: u64,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.taken.set(self.taken.get() + count as u64);
+        self.taken += count as u64;
         Ok(count)
     }
 }

@@ -10,6 +10,7 @@ mod paths;
 mod pipeline;
 
 pub use extract::{ExtractOptions, START, extract, is_archive, starts_as_archive};
+pub(crate) use limits::bounded;
 pub use limits::{LimitExceeded, Limits};
 
 use std::io::{self, Read};

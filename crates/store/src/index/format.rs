@@ -64,13 +64,17 @@ impl Index {
         Ok(index)
     }
 
-    /// Lays out entries that come in order. `None` if they are too many for the format (4 GiB of paths).
-    pub(crate) fn encode<'b>(entries: impl Iterator<Item = (impl AsRef<[u8]>, &'b Body)>) -> Option<Self> {
-        let mut encoder = Encoder { records: vec![0; HEADER], heap: Vec::new(), count: 0, open: Vec::new() };
+    /// Lays out so many entries, which come in order. `None` if they are too many for the format (4 GiB of paths).
+    pub(crate) fn encode(
+        count: usize,
+        entries: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<Body>)>,
+    ) -> Option<Self> {
+        let records = HEADER + count * RECORD;
+        let mut encoder = Encoder { bytes: vec![0; records], records, count: 0, open: Vec::new() };
         for (path, body) in entries {
-            encoder.add(path.as_ref(), body)?;
+            encoder.add(path.as_ref(), body.as_ref())?;
         }
-        Some(encoder.finish())
+        (encoder.count as usize == count).then(|| encoder.finish())
     }
 
     /// The same index with these digests filled in, by position.
@@ -252,9 +256,10 @@ impl<'a> Entry<'a> {
 }
 
 struct Encoder {
-    /// Room for the header, then the records; the heap joins them at the end.
-    records: Vec<u8>,
-    heap: Vec<u8>,
+    /// The header and the records, of which the first `count` are filled, then the heap.
+    bytes: Vec<u8>,
+    /// Where the heap begins.
+    records: usize,
     count: u32,
     /// Directories (any entries) whose subtree is not yet closed.
     open: Vec<(u32, Vec<u8>)>,
@@ -266,7 +271,7 @@ impl Encoder {
         let path_at = self.put(path)?;
         let target = body.target();
         let target_at = self.put(target)?;
-        let xattrs_at = u32::try_from(self.heap.len()).ok()?;
+        let xattrs_at = self.place()?;
         for (name, value) in body.xattrs() {
             self.put(&u32::try_from(name.len()).ok()?.to_le_bytes())?;
             self.put(&u32::try_from(value.len()).ok()?.to_le_bytes())?;
@@ -280,7 +285,7 @@ impl Encoder {
             | flag(body.opaque_mark, OPAQUE_MARK)
             | flag(body.implied, IMPLIED);
         let device = body.device();
-        let out = &mut self.records;
+        let mut out = Vec::with_capacity(RECORD);
         out.extend(path_at.to_le_bytes());
         out.extend(u16::try_from(path.len()).ok()?.to_le_bytes());
         out.extend([kind_code(body.kind), flags]);
@@ -299,15 +304,22 @@ impl Encoder {
         out.extend([0; 4]);
         out.extend(body.stamp.to_le_bytes());
         out.extend(body.digest.map_or([0; 32], |digest| digest.0));
+        let at = HEADER + self.count as usize * RECORD;
+        self.bytes.get_mut(at..at + RECORD).filter(|_| at < self.records)?.copy_from_slice(&out);
         self.open.push((self.count, path.to_vec()));
         self.count = self.count.checked_add(1)?;
         Some(())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Option<u32> {
-        let place = u32::try_from(self.heap.len()).ok()?;
-        self.heap.extend_from_slice(bytes);
+        let place = self.place()?;
+        self.bytes.extend_from_slice(bytes);
         Some(place)
+    }
+
+    /// Where in the heap comes what is put there next.
+    fn place(&self) -> Option<u32> {
+        u32::try_from(self.bytes.len() - self.records).ok()
     }
 
     fn close_all_but_ancestors(&mut self, path: &[u8]) {
@@ -316,7 +328,7 @@ impl Encoder {
                 break;
             }
             let end = HEADER + *position as usize * RECORD + 64;
-            self.records[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
+            self.bytes[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
             self.open.pop();
         }
     }
@@ -324,14 +336,14 @@ impl Encoder {
     fn finish(mut self) -> Index {
         for (position, _) in std::mem::take(&mut self.open) {
             let end = HEADER + position as usize * RECORD + 64;
-            self.records[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
+            self.bytes[end..end + 4].copy_from_slice(&self.count.to_le_bytes());
         }
-        let (mut bytes, heap) = (self.records, self.heap);
+        let heap = (self.bytes.len() - self.records) as u64;
+        let mut bytes = self.bytes;
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&self.count.to_le_bytes());
-        bytes[16..24].copy_from_slice(&(heap.len() as u64).to_le_bytes());
-        bytes.reserve_exact(heap.len());
-        bytes.extend(heap);
+        bytes[16..24].copy_from_slice(&heap.to_le_bytes());
+        bytes.shrink_to_fit();
         seal(&mut bytes);
         Index { bytes, count: self.count }
     }
@@ -415,7 +427,7 @@ mod tests {
             for (path, body) in &entries {
                 tree.insert(path.as_bytes(), body.clone());
             }
-            let index = Index::decode(Index::encode(tree.iter()).unwrap().bytes).unwrap();
+            let index = Index::decode(Index::encode(tree.len(), tree.iter()).unwrap().bytes).unwrap();
             let expected: Vec<_> = tree.iter().map(|(path, body)| (path, body.clone())).collect();
             let found: Vec<_> = index.entries().map(|each| (each.path().to_vec(), each.body())).collect();
             prop_assert_eq!(found, expected);
@@ -436,7 +448,7 @@ mod tests {
             let mut tree = Tree::default();
             tree.insert(b"", Body::whiteout());
             tree.insert(b"some/path", Body::whiteout());
-            let mut good = Index::encode(tree.iter()).unwrap().bytes;
+            let mut good = Index::encode(tree.len(), tree.iter()).unwrap().bytes;
             let at = at % good.len();
             good[at] ^= 1;
             // Bytes 12 to 15 and 56 to 63 mean nothing.
@@ -450,7 +462,7 @@ mod tests {
         for path in ["", "a", "a/b", "a/b/c", "a/d", "e"] {
             tree.insert(path.as_bytes(), Body::new(Kind::Directory, &Metadata::default()));
         }
-        let index = Index::encode(tree.iter()).unwrap();
+        let index = Index::encode(tree.len(), tree.iter()).unwrap();
         let children =
             |path: &str| -> Vec<&[u8]> { index.children(&index.get(path).unwrap()).map(|each| each.path()).collect() };
         assert_eq!(children(""), [b"a", b"e"]);
@@ -466,7 +478,7 @@ mod tests {
             let path = format!("usr/lib/python3/dist-packages/some_package/sub_package/module_{number:05}.py");
             tree.insert(path.as_bytes(), Body::new(Kind::File, &Metadata::default()));
         }
-        let index = Index::encode(tree.iter()).unwrap();
+        let index = Index::encode(tree.len(), tree.iter()).unwrap();
         assert!(index.memory() / index.len() <= 200, "{}", index.memory() / index.len());
         // While it is being made: key, body, the key's bytes rounded up, and the map's nodes half empty at worst.
         let building = 2 * (size_of::<Box<[u8]>>() + size_of::<Body>()) + 80;

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::heap;
 use crate::metadata::{Device, FileDigest, Kind, Metadata, Timestamp, Xattrs};
+
+/// So many entries, some 25 MB, are not worth giving their memory back.
+const GIVEN_BACK_AFTER: usize = 1 << 17;
 
 /// Everything about an entry but its path. Small for files and directories: what is rare is boxed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,25 +101,32 @@ impl Body {
     }
 }
 
+impl AsRef<Body> for Body {
+    fn as_ref(&self) -> &Body {
+        self
+    }
+}
+
 /// Entries by path (normal form).
 ///
 /// Keys have NUL, which no path contains, in place of slashes: so byte order is the order of the index.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    entries: BTreeMap<Box<[u8]>, Body>,
+    /// Boxed, for the map keeps room for almost as many entries again.
+    entries: BTreeMap<Box<[u8]>, Box<Body>>,
 }
 
 impl Tree {
     pub(crate) fn get(&self, path: &[u8]) -> Option<&Body> {
-        self.entries.get(&*key(path))
+        self.entries.get(&*key(path)).map(Box::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, path: &[u8]) -> Option<&mut Body> {
-        self.entries.get_mut(&*key(path))
+        self.entries.get_mut(&*key(path)).map(Box::as_mut)
     }
 
     pub(crate) fn insert(&mut self, path: &[u8], body: Body) {
-        self.entries.insert(key(path), body);
+        self.entries.insert(key(path), Box::new(body));
     }
 
     /// Takes out the entry and everything below it; tells whether there was anything.
@@ -134,9 +145,25 @@ impl Tree {
         self.entries.remove(&top).is_some() || !below.is_empty()
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entries in the order of the index. Memory is given back on the way.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Vec<u8>, Box<Body>)> {
+        let entries = self.entries.into_iter().enumerate();
+        entries.map(|(number, (key, body))| {
+            if number % GIVEN_BACK_AFTER == GIVEN_BACK_AFTER - 1 {
+                heap::trim();
+            }
+            (path(&key), body)
+        })
+    }
+
     /// In the order of the index.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Vec<u8>, &Body)> {
-        self.entries.iter().map(|(key, body)| (path(key), body))
+        self.entries.iter().map(|(key, body)| (path(key), &**body))
     }
 }
 

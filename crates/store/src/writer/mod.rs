@@ -289,8 +289,8 @@ impl LayerWriter {
             body.stamp = stamp::of_root(&status);
         }
         stamp_links(&root, &mut tree).at("examine a file in", staged.fs_path())?;
-        let index = Index::encode(tree.iter()).ok_or_else(|| Error::io("index", staged.fs_path(), Errno::FBIG))?;
-        drop(tree);
+        let index = Index::encode(tree.len(), tree.into_entries());
+        let index = index.ok_or_else(|| Error::io("index", staged.fs_path(), Errno::FBIG))?;
         staged.install(index)
     }
 

@@ -45,9 +45,10 @@ pub(super) fn password(public: bool) -> Result<Secret, Failure> {
         eprintln!("\n Info -> A Personal Access Token (PAT) can be used instead.");
         eprintln!("         To create a PAT, visit https://app.docker.com/settings\n");
     }
-    output::text("Password: ")?;
     let line = {
+        // Silent before it is asked: who answers at once is not shown either.
         let _silent = Silent::new()?;
+        output::text("Password: ")?;
         unseen_line()?
     };
     output::line("")?;
