@@ -151,10 +151,20 @@ fn of_pull(reference: &Reference, platform: &Platform, error: &PullError) -> Fai
         PullError::Registry(kiln_registry::Error::NotFound { what, .. }) if *what == full.to_string() => {
             format!("failed to resolve reference \"{full}\": {full}: not found")
         }
-        PullError::Registry(kiln_registry::Error::NoPlatform { .. }) => format!(
-            "no matching manifest for {platform} in the manifest list entries: no match for platform in manifest: not found"
+        PullError::Registry(kiln_registry::Error::NoPlatform { available, .. }) => format!(
+            "no matching manifest for {platform} in the manifest list entries: no match for platform in manifest: not \
+             found\nhint: {}",
+            what_there_is(available)
         ),
         error => chain(error),
     };
     Failure::new(format!("Error response from daemon: {words}"))
+}
+
+fn what_there_is(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "it has no image at all".to_owned();
+    }
+    let platforms: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    format!("it has images for {}", platforms.join(", "))
 }

@@ -51,7 +51,7 @@ fn torture() -> Vec<(Entry, Vec<u8>)> {
     let mut before = file(b"before", 3);
     before.metadata.mtime = Timestamp::from_seconds(-86_400);
     let mut big = file(b"big-ids", 0);
-    (big.metadata.uid, big.metadata.gid, big.metadata.mode) = (u32::MAX, 2_097_152, 0o7777);
+    (big.metadata.uid, big.metadata.gid, big.metadata.mode) = (u32::MAX - 1, 2_097_152, 0o7777);
     big.metadata.mtime.seconds = 1 << 34;
     let mut capability = file(b"capability", 1);
     capability.metadata.xattrs = Xattrs::from([(b"security.capability".to_vec(), b"\x01\0\0\x02\n=\0".to_vec())]);
@@ -112,7 +112,7 @@ fn gnu_tar_reads_what_we_write() {
     let listing = String::from_utf8(output.stdout).unwrap();
     for expected in [
         "-rw-r--r-- 0/0                 3 1969-12-31 00:00:00 before",
-        "-rwsrwsrwt 4294967295/2097152  0 2514-05-30 01:53:04 big-ids",
+        "-rwsrwsrwt 4294967294/2097152  0 2514-05-30 01:53:04 big-ids",
         "crwxr-xr-x 0/0               1,3 1970-01-01 00:00:00 char",
         "brwxr-xr-x 0/0       259,1048575 1970-01-01 00:00:00 block",
         "hrwxr-xr-x 0/0                 0 1970-01-01 00:00:00 hard link to before",

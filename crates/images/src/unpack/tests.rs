@@ -178,7 +178,7 @@ fn damaged_streams_are_errors() {
     let mut writer = crate::compression::CompressedWriter::new(Vec::new(), crate::compression::Format::GZIP);
     writer.write_all(&bytes).unwrap();
     let zipped = writer.finish().unwrap();
-    for cut in [&bytes[..700], &zipped[..zipped.len() - 4], &zipped[..30]] {
+    for cut in [&bytes[..512], &bytes[..1300], &zipped[..zipped.len() - 4], &zipped[..30]] {
         let error = layer(&test.store, cut, None).unwrap_err();
         assert!(!error.to_string().is_empty());
     }
