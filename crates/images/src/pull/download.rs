@@ -135,11 +135,15 @@ fn receive(
     wanted: &Wanted,
 ) -> Result<(), PullError> {
     let before = writer.written()?;
-    let mut pieces = Pieces { before: Some(before), receiver, current: Bytes::new(), copy: writer, state: State::Open };
+    let (current, state) = (Bytes::new(), State::Open);
+    let mut pieces = Pieces { before: Some(before), receiver, current, copy: writer, state, unwritten: None };
     let staged = match wanted {
         Wanted::Layer(diff_id) => unpack::staged(store, &mut pieces, Some(diff_id)).map(Some),
         Wanted::Blob => Ok(None),
     };
+    if let Some(error) = pieces.unwritten.take() {
+        return Err(error.into());
+    }
     let bad = |source| PullError::from(ImportError::Unpack { digest: blob.digest.clone(), source: Box::new(source) });
     let is_worth_the_rest = |error: &UnpackError| !is_of_disk(error) && blob.size - pieces.copy.size() <= REST;
     if let Err(error) = staged.as_ref()
@@ -151,7 +155,8 @@ fn receive(
     // A layer may be bad because its bytes are others than promised: that is told rather.
     if let Err(error) = io::copy(&mut pieces, &mut io::sink()) {
         pieces.copy.keep_for_later(pieces.state == State::BrokenOff);
-        return Err(bad(staged.err().unwrap_or(UnpackError::Read(error))));
+        let unwritten = pieces.unwritten.take();
+        return Err(unwritten.map_or_else(|| bad(staged.err().unwrap_or(UnpackError::Read(error))), PullError::from));
     }
     // The blob first: a layer that is there is not downloaded again, and an image is told by its blobs.
     let is_right = pieces.copy.hasher(&blob.digest).is_some_and(|hasher| hasher.finish() == blob.digest);
@@ -178,6 +183,8 @@ enum State {
     Ended,
     /// There will be no more, and some are missing.
     BrokenOff,
+    /// Some came that could not be kept.
+    Lossy,
 }
 
 /// The bytes that are there and the network's pieces as one stream; what comes is kept as a blob as well.
@@ -187,6 +194,22 @@ struct Pieces<R> {
     current: Bytes,
     copy: BlobWriter,
     state: State,
+    /// Why the blob could not be written, which who unpacks cannot tell from bad bytes.
+    unwritten: Option<kiln_store::Error>,
+}
+
+impl<R> Pieces<R> {
+    fn keep(&mut self, piece: &[u8]) -> io::Result<()> {
+        let Err(error) = self.copy.write_all(piece) else { return Ok(()) };
+        self.state = State::Lossy;
+        self.copy.keep_for_later(false);
+        self.unwritten = Some(error.downcast::<kiln_store::Error>()?);
+        Err(lost())
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the blob cannot be written")
 }
 
 impl<R: Read> Read for Pieces<R> {
@@ -199,12 +222,14 @@ impl<R: Read> Read for Pieces<R> {
             self.before = None;
         }
         while self.current.is_empty() {
-            if self.state == State::Ended {
-                return Ok(0);
+            match self.state {
+                State::Ended => return Ok(0),
+                State::Lossy => return Err(lost()),
+                State::Open | State::BrokenOff => {}
             }
             match self.receiver.blocking_recv() {
                 Some(Piece::Bytes(piece)) => {
-                    self.copy.write_all(&piece)?;
+                    self.keep(&piece)?;
                     self.current = piece;
                 }
                 Some(Piece::End) => self.state = State::Ended,
