@@ -146,6 +146,7 @@ fn many_files(kiln: &Kiln) {
         let (fresh, _) = build(&[]);
         timed(fresh.command(&["build", "-q", "--output", &output]).arg(&context))
     };
+    script();
     let theirs = || shell("tar -cf - -C $0 . | gzip -6 > $1", &[&place.join("d"), &place.join("floor")]);
     row_of("first export of that / tar | gzip -6", ROUNDS, first, theirs);
 }

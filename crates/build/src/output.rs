@@ -10,7 +10,7 @@ use kiln_images::push::Parcel;
 use kiln_oci::{Digest, Reference};
 use kiln_progress::Task;
 use kiln_store::{Store, Timestamp, Union};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 use crate::error::{BuildError, chain};
 use crate::push::Push;
@@ -74,7 +74,7 @@ impl Sink {
                     let unnamed = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
                     rustix::fs::linkat(CWD, unnamed, CWD, temporary, AtFlags::SYMLINK_FOLLOW)?;
                 }
-                std::fs::rename(temporary, path)
+                take_place(temporary, path)
             }
             _ => Ok(()),
         }
@@ -88,6 +88,16 @@ impl Sink {
             let _ = std::fs::remove_file(temporary);
         }
     }
+}
+
+/// Gives the file at `temporary` the name `path`. What had that name is exchanged and then removed: for a rename over
+/// a file, ext4 would first write all of the new one to the disk.
+fn take_place(temporary: &Path, path: &Path) -> io::Result<()> {
+    let replaces_file = path.symlink_metadata().is_ok_and(|there| there.is_file());
+    if replaces_file && rustix::fs::renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+        return std::fs::remove_file(temporary);
+    }
+    std::fs::rename(temporary, path)
 }
 
 /// Whether a path is something that is written in place: a pipe, a device.

@@ -2,6 +2,7 @@
 //!
 //! Does not know where the bytes go.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,6 +16,8 @@ use crate::blobs::BlobReader;
 const PIECE: usize = 512 * 1024;
 /// Pieces that may wait for whoever uses them, and as many for the hash function.
 const WAITING: usize = 4;
+/// Pieces after which the first is probably used and hashed, so that its memory can be filled again.
+const AROUND: usize = WAITING + 2;
 
 /// A piece of a blob, shared by who hashes and who uses it.
 pub type Piece = Arc<Vec<u8>>;
@@ -63,8 +66,11 @@ impl BlobReader {
 
 /// Reads until the end, or until nobody wants more.
 fn read_all(mut blob: BlobReader, to_hash: &SyncSender<Piece>, sender: &SyncSender<io::Result<Piece>>) -> BlobReader {
+    let mut sent: VecDeque<Piece> = VecDeque::new();
     loop {
-        let piece = match next_piece(&mut blob) {
+        let oldest = if sent.len() < AROUND { None } else { sent.pop_front() };
+        let memory = oldest.and_then(|piece| Arc::try_unwrap(piece).ok()).unwrap_or_default();
+        let piece = match next_piece(&mut blob, memory) {
             Ok(piece) if piece.is_empty() => return blob,
             Ok(piece) => Arc::new(piece),
             Err(error) => {
@@ -73,14 +79,18 @@ fn read_all(mut blob: BlobReader, to_hash: &SyncSender<Piece>, sender: &SyncSend
                 return blob;
             }
         };
+        sent.push_back(Arc::clone(&piece));
         if to_hash.send(Arc::clone(&piece)).is_err() || sender.send(Ok(piece)).is_err() {
             return blob;
         }
     }
 }
 
-fn next_piece(blob: &mut BlobReader) -> io::Result<Vec<u8>> {
-    let mut piece = Vec::with_capacity(PIECE);
+/// The next piece, in `memory` that nobody needs any more.
+fn next_piece(blob: &mut BlobReader, memory: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut piece = memory;
+    piece.clear();
+    piece.reserve_exact(PIECE);
     blob.take(PIECE as u64).read_to_end(&mut piece)?;
     Ok(piece)
 }
@@ -91,7 +101,7 @@ impl Iterator for Pieces {
     fn next(&mut self) -> Option<io::Result<Piece>> {
         match std::mem::replace(&mut self.way, Way::Over) {
             Way::Alone(mut blob) => {
-                let piece = next_piece(&mut blob);
+                let piece = next_piece(&mut blob, Vec::new());
                 Some(piece.map(Arc::new)).filter(|piece| !piece.as_ref().is_ok_and(|piece| piece.is_empty()))
             }
             Way::Beside { pieces, reading, hashing } => match pieces.recv() {

@@ -3,6 +3,7 @@
 //!
 //! Memory is bounded: hardly more blocks than threads are under way at once.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -107,18 +108,48 @@ fn compress_block(format: Format, block: &[u8]) -> io::Result<Vec<u8>> {
     match format {
         Format::Uncompressed => Ok(block.to_vec()),
         Format::Gzip { level } => gzip_member(block, level),
-        Format::Zstd { level } => zstd::bulk::compress(block, level),
+        Format::Zstd { level } => zstd_frame(block, level),
     }
 }
 
+thread_local! {
+    /// The thread's compressors with their levels: their tables take longer to make than to use again.
+    static GZIP: RefCell<Option<(i32, libdeflater::Compressor)>> = const { RefCell::new(None) };
+    static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+}
+
+/// Runs `compress` with the thread's compressor of this level.
+fn with_kept<C, T>(
+    slot: &RefCell<Option<(i32, C)>>,
+    level: i32,
+    make: impl FnOnce() -> io::Result<C>,
+    compress: impl FnOnce(&mut C) -> io::Result<T>,
+) -> io::Result<T> {
+    let kept = slot.borrow_mut().take().filter(|(of, _)| *of == level);
+    let mut compressor = kept.map_or_else(make, |(_, compressor)| Ok(compressor))?;
+    let result = compress(&mut compressor);
+    *slot.borrow_mut() = Some((level, compressor));
+    result
+}
+
+fn zstd_frame(block: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    let make = || zstd::bulk::Compressor::new(level);
+    ZSTD.with(|slot| with_kept(slot, level, make, |compressor| compressor.compress(block)))
+}
+
 fn gzip_member(block: &[u8], level: i32) -> io::Result<Vec<u8>> {
-    let level = libdeflater::CompressionLvl::new(level)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "gzip levels go from 1 to 12"))?;
-    let mut compressor = libdeflater::Compressor::new(level);
-    let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
-    let length = compressor.gzip_compress(block, &mut member).map_err(|error| io::Error::other(error.to_string()))?;
-    member.truncate(length);
-    Ok(member)
+    let make = || {
+        let level = libdeflater::CompressionLvl::new(level)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "gzip levels go from 1 to 12"))?;
+        Ok(libdeflater::Compressor::new(level))
+    };
+    let compress = |compressor: &mut libdeflater::Compressor| {
+        let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
+        let written = compressor.gzip_compress(block, &mut member);
+        member.truncate(written.map_err(|error| io::Error::other(error.to_string()))?);
+        Ok(member)
+    };
+    GZIP.with(|slot| with_kept(slot, level, make, compress))
 }
 
 #[cfg(test)]
@@ -158,6 +189,17 @@ mod tests {
                 decompress(whole.as_slice()).unwrap().read_to_end(&mut back).unwrap();
                 assert!(back == bytes, "{format:?} {length}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_compressor_did_before_does_not_show() {
+        let (one, other) = (sample(ZSTD_BLOCK), sample(ZSTD_BLOCK / 3).repeat(2));
+        for format in [Format::GZIP, Format::ZSTD, Format::Gzip { level: 9 }, Format::Zstd { level: 19 }] {
+            let fresh =
+                std::thread::scope(|scope| scope.spawn(|| compress_block(format, &one).unwrap()).join().unwrap());
+            compress_block(format, &other).unwrap();
+            assert!(compress_block(format, &one).unwrap() == fresh, "{format:?}");
         }
     }
 
