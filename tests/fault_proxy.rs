@@ -1,7 +1,7 @@
 //! Pulls and pushes whose connections are cut, at every 64 KiB: they arrive, right, and what was sent before a cut is
 //! not sent again. The proxy counts.
 
-use kiln_tests::cutting_proxy::{Cut, CuttingProxy, Way};
+use kiln_tests::cutting_proxy::{Cut, CuttingProxy, Through, Way};
 use kiln_tests::docker_registry::DockerRegistry;
 use kiln_tests::kiln::{Kiln, tool};
 use kiln_tests::kiln_registry::KilnRegistry;
@@ -68,14 +68,16 @@ fn a_pull_that_is_cut_every_64_kib_arrives() {
     let undisturbed = proxy.through().down;
     proxy.cut(Cut::Each(Way::Down, BOUNDARY));
     assert_eq!(pulled(&name), whole);
-    let through = proxy.through();
+    judge_cuts("pull, each connection cut after 64 KiB", proxy.through(), undisturbed);
+}
+
+/// A pull of `undisturbed` bytes was cut at every boundary, and only heads were sent again.
+#[track_caller]
+fn judge_cuts(what: &str, through: Through, undisturbed: u64) {
     assert!(through.cuts >= undisturbed / BOUNDARY, "{through:?}");
     let more = through.down - undisturbed;
     assert!(more <= through.cuts * HEADS, "{through:?} of {undisturbed}");
-    say(&format!(
-        "pull of {undisturbed} bytes, each connection cut after 64 KiB: {} cuts, {more} bytes more",
-        through.cuts
-    ));
+    say(&format!("{what}: {undisturbed} bytes, {} cuts, {more} bytes more", through.cuts));
 }
 
 /// Layers share the connections' misfortune: each gets a little further between two cuts.
@@ -102,14 +104,7 @@ fn a_pull_of_many_layers_that_is_cut_every_64_kib_arrives() {
     assert!(undisturbed > 40 * BOUNDARY, "only {undisturbed} bytes");
     proxy.cut(Cut::Every(Way::Down, BOUNDARY));
     assert_eq!(pulled(&name), whole);
-    let through = proxy.through();
-    assert!(through.cuts >= undisturbed / BOUNDARY, "{through:?}");
-    let more = through.down - undisturbed;
-    assert!(more <= through.cuts * HEADS, "{through:?} of {undisturbed}");
-    say(&format!(
-        "pull of {undisturbed} bytes in 7 layers, cut every 64 KiB: {} cuts, {more} bytes more",
-        through.cuts
-    ));
+    judge_cuts("pull of 7 layers, cut every 64 KiB", proxy.through(), undisturbed);
 }
 
 /// A store with an image to push.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, OFlags, Statx, StatxFlags, openat, statx};
+use rustix::fs::{AtFlags, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -80,7 +80,7 @@ impl<'a> Source<'a> {
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 answer => answer.at("open", &self.shown(&path))?,
             };
-            for name in self.names(&directory, &path)? {
+            for name in beneath::names(&directory).at("list", &self.shown(&path))? {
                 let Some(item) = self.item(directory.as_fd(), path::join(&path, &name))? else { continue };
                 if self.entry(directory.as_fd(), &item, writer, &mut first_names)? == Some(Kind::Directory) {
                     waiting.push(item.path);
@@ -88,18 +88,6 @@ impl<'a> Source<'a> {
             }
         }
         Ok(())
-    }
-
-    fn names(&self, directory: &OwnedFd, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(directory).at("list", &self.shown(path))? {
-            let entry = entry.at("list", &self.shown(path))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        Ok(names)
     }
 
     /// What an entry is; `None` if it is gone.

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, Statx, StatxFlags, openat, statx, unlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags, openat, statx, unlinkat};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -108,7 +108,7 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let hides = hidden || item.marks.opaque;
-        let mut names = self.names(directory, &item.path)?;
+        let mut names = beneath::names(directory).at("list", &self.shown(&item.path))?;
         while names.len() > CHUNK {
             let (chunk, path) = (names.split_off(names.len() - CHUNK), item.path.clone());
             let directory = Arc::clone(directory);
@@ -248,18 +248,6 @@ impl<'a> Scan<'a> {
 
     fn found(&self) -> std::sync::MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn names(&self, directory: &OwnedFd, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(directory).at("list", &self.shown(path))? {
-            let entry = entry.at("list", &self.shown(path))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        Ok(names)
     }
 
     fn shown(&self, path: &[u8]) -> PathBuf {

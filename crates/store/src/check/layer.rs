@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, Dir, OFlags, Statx, StatxFlags, openat, readlinkat, statx};
+use rustix::fs::{AtFlags, OFlags, Statx, StatxFlags, openat, readlinkat, statx};
 use rustix::io::Errno;
 
 use super::disk::{Disk, Held};
@@ -122,7 +122,7 @@ impl Check<'_> {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
             Err(errno) => return self.refused(entry.path(), "opened", errno),
         };
-        let mut there = match names(&directory) {
+        let mut there = match beneath::names(&directory) {
             Ok(names) => names,
             Err(errno) => return self.refused(entry.path(), "listed", errno),
         };
@@ -261,16 +261,4 @@ fn on_disk(parent: BorrowedFd<'_>, name: &[u8], mode: crate::Mode) -> Result<OnD
     let status = statx(parent, name, flags, StatxFlags::BASIC_STATS)?;
     let (xattrs, marks) = xattrs::read(parent, name, mode)?;
     Ok(OnDisk { status, xattrs, marks })
-}
-
-fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    Ok(names)
 }
