@@ -18,7 +18,7 @@ use super::PullError;
 /// Blobs of which more than this is missing come in segments, in bytes.
 const LARGE: u64 = 32 << 20;
 /// How long a segment is, in bytes.
-const SEGMENT: u64 = 4 << 20;
+const SEGMENT: u64 = 3 << 20;
 /// Segments of a blob that come at the same time, once the first has shown that the place gives parts.
 const AT_ONCE: usize = 3;
 /// One blob of the process at a time comes so: the segments are what memory a pull takes.
