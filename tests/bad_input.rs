@@ -172,12 +172,12 @@ fn tar_whose_header_promises_too_much() {
     let kiln = kiln();
     let place = kiln.scratch("archives");
     let entries = [
-        Entry { name: "huge", kind: b'0', target: "", size: 1 << 60, data: b"x" },
-        Entry { name: "records", kind: b'x', target: "", size: 8 << 30, data: b"30 path=x\n" },
-        Entry { name: "name", kind: b'L', target: "", size: 8 << 30, data: b"x" },
+        Entry { size: 1 << 60, ..Entry::file("huge", b"x") },
+        Entry { kind: b'x', size: 8 << 30, ..Entry::file("records", b"30 path=x\n") },
+        Entry { kind: b'L', size: 8 << 30, ..Entry::file("name", b"x") },
     ];
     for entry in entries {
-        let archive = place.join(format!("{}.tar", entry.name));
+        let archive = place.join(format!("{}.tar", String::from_utf8_lossy(&entry.path)));
         fs::write(&archive, tarball(&[entry])).expect("archive");
         // An allocation of the promised size would end the process.
         let mut command = Command::new("prlimit");

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use kiln_tests::is_root_for;
 use kiln_tests::kiln::{Answer, Kiln};
+use kiln_tests::tarball::{Entry, record, tarball};
 use kiln_tests::user::User;
 
 use crate::image::{layers, load, load_compressed};
-use crate::tar::{Member, record, tarball};
 
 /// A store, and a directory and a file outside that nobody may touch.
 struct Target {
@@ -93,13 +93,13 @@ fn paths_that_lead_out() {
     for target in Target::all("paths that lead out") {
         let climbing = ["../canary", "a/../../canary", "/../canary", "./../../../../../../canary", "a/b/../../../c"];
         for path in climbing {
-            target.refuses("climbing", &tarball(&[Member::file(path, b"evil")]), &["leads out", path]);
-            target.refuses("climbing-directory", &tarball(&[Member::directory(path)]), &["leads out"]);
-            target.refuses("climbing-link", &tarball(&[Member::symlink(path, "x")]), &["leads out"]);
+            target.refuses("climbing", &tarball(&[Entry::file(path, b"evil")]), &["leads out", path]);
+            target.refuses("climbing-directory", &tarball(&[Entry::directory(path)]), &["leads out"]);
+            target.refuses("climbing-link", &tarball(&[Entry::symlink(path, "x")]), &["leads out"]);
         }
-        target.refuses("whiteout", &tarball(&[Member::file("../.wh.canary", b"")]), &["leads out"]);
-        target.takes("absolute", &tarball(&[Member::file(&target.outside("canary"), b"evil")]));
-        target.takes("absolute-directory", &tarball(&[Member::directory(&target.outside("new"))]));
+        target.refuses("whiteout", &tarball(&[Entry::file("../.wh.canary", b"")]), &["leads out"]);
+        target.takes("absolute", &tarball(&[Entry::file(&target.outside("canary"), b"evil")]));
+        target.takes("absolute-directory", &tarball(&[Entry::directory(&target.outside("new"))]));
         target.sound();
     }
 }
@@ -110,21 +110,21 @@ fn parents_that_are_links() {
         let outside = target.outside("");
         let deep = format!("../../../../../../../../../../../../..{outside}");
         for to in [outside.as_str(), deep.as_str(), "/proc/self/root", "/proc/self/cwd"] {
-            let through = [Member::symlink("link", to), Member::file("link/canary", b"evil")];
+            let through = [Entry::symlink("link", to), Entry::file("link/canary", b"evil")];
             target.takes("through a link", &tarball(&through));
-            let twice = [Member::symlink("a", "b"), Member::symlink("b", to), Member::file("a/canary", b"evil")];
+            let twice = [Entry::symlink("a", "b"), Entry::symlink("b", to), Entry::file("a/canary", b"evil")];
             target.takes("through two links", &tarball(&twice));
-            let below = [Member::directory("d"), Member::symlink("d/l", to), Member::directory("d/l/new")];
+            let below = [Entry::directory("d"), Entry::symlink("d/l", to), Entry::directory("d/l/new")];
             target.takes("a directory through a link", &tarball(&below));
-            let later = [Member::file("d/x", b""), Member::symlink("d", to), Member::file("d/canary", b"evil")];
+            let later = [Entry::file("d/x", b""), Entry::symlink("d", to), Entry::file("d/canary", b"evil")];
             target.takes("a directory that becomes a link", &tarball(&later));
             let hidden =
-                [Member::symlink("l", to), Member::file("l/.wh.canary", b""), Member::file("l/.wh..wh..opq", b"")];
+                [Entry::symlink("l", to), Entry::file("l/.wh.canary", b""), Entry::file("l/.wh..wh..opq", b"")];
             target.takes("whiteouts through a link", &tarball(&hidden));
         }
-        let circle = [Member::symlink("a", "b"), Member::symlink("b", "a"), Member::file("a/file", b"")];
+        let circle = [Entry::symlink("a", "b"), Entry::symlink("b", "a"), Entry::file("a/file", b"")];
         target.refuses("a circle of links", &tarball(&circle), &["symbolic links"]);
-        target.refuses("a file as a parent", &tarball(&[Member::file("f", b""), Member::file("f/x", b"")]), &["f"]);
+        target.refuses("a file as a parent", &tarball(&[Entry::file("f", b""), Entry::file("f/x", b"")]), &["f"]);
         target.sound();
     }
 }
@@ -133,21 +133,21 @@ fn parents_that_are_links() {
 fn links_and_what_is_written_to_them() {
     for target in Target::all("links that are written to") {
         let canary = target.outside("canary");
-        let over = [Member::symlink("link", &canary), Member::file("link", b"evil")];
+        let over = [Entry::symlink("link", &canary), Entry::file("link", b"evil")];
         target.takes("a file over a link", &tarball(&over));
         let second =
-            [Member::symlink("link", &canary), Member::hard_link("other", "link"), Member::file("other", b"evil")];
+            [Entry::symlink("link", &canary), Entry::hard_link("other", "link"), Entry::file("other", b"evil")];
         target.takes("a file over another name of a link", &tarball(&second));
         for to in [canary.as_str(), "/etc/passwd", "nowhere", "etc/passwd"] {
-            target.refuses("a hard link outside", &tarball(&[Member::hard_link("h", to)]), &["hard link", to]);
+            target.refuses("a hard link outside", &tarball(&[Entry::hard_link("h", to)]), &["hard link", to]);
         }
-        target.refuses("a hard link up", &tarball(&[Member::hard_link("h", "../../etc/passwd")]), &["leads out"]);
-        let through = [Member::symlink("s", &target.outside("")), Member::hard_link("h", "s/canary")];
+        target.refuses("a hard link up", &tarball(&[Entry::hard_link("h", "../../etc/passwd")]), &["leads out"]);
+        let through = [Entry::symlink("s", &target.outside("")), Entry::hard_link("h", "s/canary")];
         target.refuses("a hard link through a link", &tarball(&through), &["hard link"]);
-        let directory = [Member::directory("d"), Member::hard_link("h", "d")];
+        let directory = [Entry::directory("d"), Entry::hard_link("h", "d")];
         target.refuses("a hard link to a directory", &tarball(&directory), &["d"]);
-        target.refuses("a link as root", &tarball(&[Member::symlink("./", &target.outside(""))]), &["root"]);
-        target.refuses("a file as root", &tarball(&[Member::file(".", b"x")]), &["root"]);
+        target.refuses("a link as root", &tarball(&[Entry::symlink("./", &target.outside(""))]), &["root"]);
+        target.refuses("a file as root", &tarball(&[Entry::file(".", b"x")]), &["root"]);
         target.sound();
     }
 }
@@ -156,16 +156,16 @@ fn links_and_what_is_written_to_them() {
 fn names_that_nothing_can_have() {
     for target in Target::all("names that nothing can have") {
         let long = "n".repeat(300);
-        let named = |path: &str| tarball(&[Member::pax(&[record("path", path)]), Member::file("x", b"")]);
+        let named = |path: &str| tarball(&[Entry::pax(&[record("path", path)]), Entry::file("x", b"")]);
         target.refuses("a name of 300 bytes", &named(&long), &["255"]);
         target.refuses("a path of 70,000 bytes", &named(&"d/".repeat(35_000)), &[]);
         target.refuses("a zero byte", &named("a\0b"), &["path"]);
         for whiteout in [".wh.", ".wh..", ".wh...", "d/.wh."] {
-            target.refuses("a whiteout of nothing", &tarball(&[Member::file(whiteout, b"")]), &["whiteout"]);
+            target.refuses("a whiteout of nothing", &tarball(&[Entry::file(whiteout, b"")]), &["whiteout"]);
         }
-        let link = |to: &str| tarball(&[Member::pax(&[record("linkpath", to)]), Member::symlink("l", "x")]);
+        let link = |to: &str| tarball(&[Entry::pax(&[record("linkpath", to)]), Entry::symlink("l", "x")]);
         target.refuses("a target of 5,000 bytes", &link(&"t/".repeat(2500)), &["target"]);
-        target.refuses("an empty target", &tarball(&[Member::symlink("l", "")]), &["target"]);
+        target.refuses("an empty target", &tarball(&[Entry::symlink("l", "")]), &["target"]);
         target.takes("two hundred directories deep", &named(&format!("{}x", "d/".repeat(200))));
         let answer = load(&target.kiln, "five thousand directories deep", &named(&format!("{}x", "d/".repeat(5000))));
         assert!([0, 1].contains(&answer.code()) && !answer.stderr.contains("panicked"), "{answer}");
@@ -176,11 +176,11 @@ fn names_that_nothing_can_have() {
 #[test]
 fn devices() {
     for target in Target::all("devices") {
-        let null = Member { kind: b'3', device: (0, 0), ..Member::file("d", b"") };
+        let null = Entry { kind: b'3', device: (0, 0), ..Entry::file("d", b"") };
         target.refuses("a device 0:0", &tarball(&[null]), &["0:0"]);
-        let disk = Member { kind: b'4', device: (8, 0), ..Member::file("disk", b"") };
-        let memory = Member { kind: b'3', device: (1, 1), ..Member::file("memory", b"") };
-        let huge = Member { kind: b'3', device: (0o7_777_777, 0o7_777_777), ..Member::file("huge", b"") };
+        let disk = Entry { kind: b'4', device: (8, 0), ..Entry::file("disk", b"") };
+        let memory = Entry { kind: b'3', device: (1, 1), ..Entry::file("memory", b"") };
+        let huge = Entry { kind: b'3', device: (0o7_777_777, 0o7_777_777), ..Entry::file("huge", b"") };
         target.takes("devices", &tarball(&[disk, memory]));
         target.refuses("a huge device number", &tarball(&[huge]), &["device number"]);
         target.sound();
@@ -190,7 +190,7 @@ fn devices() {
 #[test]
 fn owners_that_nobody_can_be() {
     for target in Target::all("owners that nobody can be") {
-        let owned = |id: &str| tarball(&[Member::pax(&[record("uid", id), record("gid", id)]), Member::file("x", b"")]);
+        let owned = |id: &str| tarball(&[Entry::pax(&[record("uid", id), record("gid", id)]), Entry::file("x", b"")]);
         for id in ["-1", "4294967296", "18446744073709551616", "root", "1e3"] {
             target.refuses("an owner", &owned(id), &["user id"]);
         }
@@ -203,11 +203,11 @@ fn owners_that_nobody_can_be() {
 #[test]
 fn headers_that_lie() {
     for target in Target::all("headers that lie") {
-        let file = || Member::file("x", b"content");
+        let file = || Entry::file("x", b"content");
         for size in [1 << 20, 1 << 40, u64::MAX] {
-            target.refuses("a size", &tarball(&[Member { size, ..file() }]), &["byte"]);
+            target.refuses("a size", &tarball(&[Entry { size, ..file() }]), &["byte"]);
         }
-        let with = |records: &[Vec<u8>]| tarball(&[Member::pax(records), file()]);
+        let with = |records: &[Vec<u8>]| tarball(&[Entry::pax(records), file()]);
         for size in ["-1", "18446744073709551615", "99999999999999999999", "x"] {
             target.refuses("a size in a record", &with(&[record("size", size)]), &["byte"]);
         }
@@ -228,11 +228,11 @@ fn headers_that_lie() {
         let mut wrong_sum = tarball(&[file()]);
         wrong_sum[3] ^= 1;
         target.refuses("a wrong sum", &wrong_sum, &["check sum"]);
-        let whole = tarball(&[file(), Member::file("y", &[7; 3000])]);
+        let whole = tarball(&[file(), Entry::file("y", &[7; 3000])]);
         for length in [100, 513, 1024 + 100, 1024 + 512 + 100] {
             target.refuses("half an archive", &whole[..length], &["truncated"]);
         }
-        target.refuses("an unknown kind", &tarball(&[Member { kind: b'Z', ..file() }]), &["type"]);
+        target.refuses("an unknown kind", &tarball(&[Entry { kind: b'Z', ..file() }]), &["type"]);
         target.sound();
     }
 }
@@ -244,7 +244,7 @@ fn sparse_files_of_a_size_that_no_disk_has() {
             let size = size.to_string();
             let records =
                 [record("GNU.sparse.major", "0"), record("GNU.sparse.map", "0,7"), record("GNU.sparse.size", &size)];
-            tarball(&[Member::pax(&records), Member::file("x", b"content")])
+            tarball(&[Entry::pax(&records), Entry::file("x", b"content")])
         };
         target.takes("more than 1 GiB of hole", &sparse((1 << 30) + (1 << 20)));
         target.refuses("a terabyte of hole", &sparse(1 << 40), &["layer-size"]);
@@ -264,7 +264,7 @@ fn used(path: &Path) -> u64 {
 #[test]
 fn decompression_bombs() {
     for target in Target::all("decompression bombs") {
-        let tar = tarball(&[Member::file("zeros", &vec![0; 4 << 20])]);
+        let tar = tarball(&[Entry::file("zeros", &vec![0; 4 << 20])]);
         for compressor in ["gzip", "zstd", "xz", "bzip2", "cat"] {
             let bomb = tar::filtered(compressor, &tar);
             let load = |name: &str, limits: &str| {
@@ -303,7 +303,7 @@ fn archives_that_are_bombs_themselves() {
     let place = target.kiln.scratch("bombs");
     let with =
         |limits: &str, args: &[&str]| kiln_tests::kiln::answer(target.kiln.command(args).env("KILN_LIMITS", limits));
-    let zeros = tarball(&[Member::file("zeros", &vec![0; 4 << 20])]);
+    let zeros = tarball(&[Entry::file("zeros", &vec![0; 4 << 20])]);
     for compressor in ["gzip", "zstd", "xz", "bzip2"] {
         let path = place.join(compressor);
         fs::write(&path, tar::filtered(compressor, &zeros)).expect("bomb");
@@ -315,7 +315,7 @@ fn archives_that_are_bombs_themselves() {
     }
     let records =
         [record("GNU.sparse.major", "0"), record("GNU.sparse.map", "0,7"), record("GNU.sparse.size", "99999999")];
-    let sparse = tarball(&[Member::pax(&records), Member::file("layer.tar", b"content")]);
+    let sparse = tarball(&[Entry::pax(&records), Entry::file("layer.tar", b"content")]);
     fs::write(place.join("sparse"), sparse).expect("bomb");
     target.refused("sparse", &with("layer-size=2MB", &["load", "-i", text(&place.join("sparse"))]), &["layer-size"]);
     let (bomb, _) = tar::bomb((1 << 30) + (64 << 20));
@@ -343,21 +343,21 @@ fn a_layer_that_is_larger_than_the_disk() {
     }
     assert_eq!(layers(&kiln), 0);
     kiln.ok(&["system", "check", "-q"]);
-    load(&kiln, "small", &tarball(&[Member::file("small", b"fits")])).succeeded();
+    load(&kiln, "small", &tarball(&[Entry::file("small", b"fits")])).succeeded();
 }
 
 #[test]
 fn too_many_entries() {
     for target in Target::all("too many entries") {
         let names: Vec<String> = (0..500).map(|number| format!("f{number}")).collect();
-        let many: Vec<Member<'_>> = names.iter().map(|name| Member::file(name, b"")).collect();
+        let many: Vec<Entry<'_>> = names.iter().map(|name| Entry::file(name, b"")).collect();
         let tar = tarball(&many);
         let limited = |limits: &str| load_compressed(&target.kiln, "many", &tar, &tar, &[("KILN_LIMITS", limits)]);
         target.refused("many", &limited("layer-entries=499"), &["layer-entries", "499"]);
         assert_eq!(layers(&target.kiln), 0);
         limited("layer-entries=500").succeeded();
         let long = record("SCHILY.xattr.user.long", &"x".repeat(200_000));
-        let fat = tarball(&[Member::pax(&[long]), Member::file("x", b"")]);
+        let fat = tarball(&[Entry::pax(&[long]), Entry::file("x", b"")]);
         let answer = load_compressed(&target.kiln, "fat", &fat, &fat, &[("KILN_LIMITS", "layer-entries=100")]);
         target.refused("fat", &answer, &["layer-entries"]);
         target.sound();
@@ -369,7 +369,7 @@ fn the_configuration_file_sets_limits() {
     let target = Target::new(Kiln::new());
     let config = target.kiln.home().join("config.toml");
     fs::write(&config, "[limits]\nlayer-entries = 1\n").expect("configuration");
-    let tar = tarball(&[Member::file("a", b""), Member::file("b", b"")]);
+    let tar = tarball(&[Entry::file("a", b""), Entry::file("b", b"")]);
     let answer = load_compressed(&target.kiln, "two", &tar, &tar, &[("KILN_CONFIG", text(&config))]);
     target.refused("two", &answer, &["layer-entries", "more than 1 entries"]);
     let context = target.kiln.scratch("context");
@@ -384,7 +384,7 @@ fn the_configuration_file_sets_limits() {
 #[test]
 fn streams_that_are_damaged() {
     for target in Target::all("damaged streams") {
-        let tar = tarball(&[Member::file("noise", &noise(300_000))]);
+        let tar = tarball(&[Entry::file("noise", &noise(300_000))]);
         for compressor in ["gzip", "zstd", "xz", "bzip2"] {
             let whole = tar::filtered(compressor, &tar);
             let load = |name: &str, blob: &[u8]| {

@@ -114,7 +114,7 @@ fn archive(content: &str) -> Vec<u8> {
         .iter()
         .map(|(path, kind, _)| match kind {
             Kind::File(text) => Entry::file(path, text.as_bytes()),
-            Kind::Directory => Entry { kind: b'5', ..Entry::file(path, b"") },
+            Kind::Directory => Entry::directory(path),
             Kind::Symlink(target) => Entry::symlink(path, target),
         })
         .collect();
